@@ -1,0 +1,127 @@
+"""What every simulator promises: E copies of one task, stepped together, resumable to the same bits.
+
+A transition is (obs, action, next_obs, reward, terminated). Termination ends the task: no future cost follows.
+Truncation only ends the recording: the value of `next_obs` still counts. The two are kept apart everywhere.
+When an episode ends, its simulator is reset within the same step, so `Step.obs` is the observation to act on
+next and `Step.next_obs` the true successor; the reset itself is never a transition.
+
+Shapes: E simulators, O observation, U action dimension.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+
+import numpy as np
+
+__all__ = ["EnvSpec", "Simulator", "SimulatorFault", "Step"]
+
+
+@dataclass(frozen=True)
+class EnvSpec:
+    """The task as data.
+
+    `act_dim` is U, or the number of actions where `discrete`; `act_low` and `act_high` are [U], or None where
+    `discrete`; `horizon` is the step at which an episode is truncated; `native` says which stepper runs it.
+    """
+
+    id: str
+    obs_dim: int
+    discrete: bool
+    act_dim: int
+    act_low: np.ndarray | None = field(compare=False)
+    act_high: np.ndarray | None = field(compare=False)
+    horizon: int
+    native: bool
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step of E simulators: obs [E, O] to act on next, next_obs [E, O] the true successor (before any
+    reset), reward [E], terminated [E], truncated [E]. Both flags may be set at once, as in Gymnasium.
+
+    The arrays are new at every step; obs and next_obs are one array when no episode ended.
+    """
+
+    obs: np.ndarray
+    next_obs: np.ndarray
+    reward: np.ndarray
+    terminated: np.ndarray
+    truncated: np.ndarray
+
+
+class SimulatorFault(RuntimeError):
+    """The physics failed: `ids` are the simulators, `reason` what was found."""
+
+    def __init__(self, env_id: str, ids: np.ndarray, reason: str) -> None:
+        self.env_id = env_id
+        self.ids = np.asarray(ids)
+        self.reason = reason
+        shown = ", ".join(str(i) for i in self.ids[:5]) + (", ..." if len(self.ids) > 5 else "")
+        super().__init__(f"{env_id}: simulators [{shown}] failed: {reason}")
+
+
+class Simulator(ABC):
+    """E simulators of one task; `reset` before the first `step`, `close` when done."""
+
+    spec: EnvSpec
+    num: int
+
+    @abstractmethod
+    def reset(self) -> np.ndarray:
+        """Start every episode anew, also the staggering; return the observations [E, O]."""
+
+    @abstractmethod
+    def step(self, actions: np.ndarray) -> Step:
+        """Apply actions [E, U] float64, or [E] integers where discrete.
+
+        Raises ValueError for actions of the wrong shape or kind, SimulatorFault where the physics fails.
+        """
+
+    @property
+    @abstractmethod
+    def elapsed(self) -> np.ndarray:
+        """Steps since the episode of each simulator began, [E] int64."""
+
+    @property
+    @abstractmethod
+    def obs(self) -> np.ndarray:
+        """The observations to act on next, [E, O]: what `reset`, `step` or `load_state_dict` left."""
+
+    @abstractmethod
+    def state_dict(self) -> dict[str, np.ndarray]:
+        """Everything an exact continuation needs, as plain arrays."""
+
+    @abstractmethod
+    def load_state_dict(self, state: dict[str, np.ndarray]) -> None:
+        """Continue from `state_dict()` of a simulator of the same task and number, to the same bits."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Release threads and memory; stepping afterwards is an error."""
+
+    def check_actions(self, actions: np.ndarray) -> np.ndarray:
+        """The actions as a float64 [E, U] or int64 [E] array, or a ValueError that says what is wrong."""
+        spec = self.spec
+        actions = np.asarray(actions)
+        expected = (self.num,) if spec.discrete else (self.num, spec.act_dim)
+        if actions.shape != expected:
+            raise ValueError(
+                f"actions must have shape {expected} for {spec.id}, but have shape {actions.shape}"
+            )
+        if not spec.discrete:
+            if actions.dtype.kind not in "fiu":
+                raise ValueError(
+                    f"actions must be real numbers for {spec.id}, but have dtype {actions.dtype}"
+                )
+            return np.ascontiguousarray(actions, dtype=np.float64)
+        if actions.dtype.kind not in "iu":
+            raise ValueError(f"actions must be integers for {spec.id}, but have dtype {actions.dtype}")
+        outside = (actions < 0) | (actions >= spec.act_dim)
+        if outside.any():
+            i = int(np.argmax(outside))
+            raise ValueError(
+                f"actions[{i}] must be in 0..{spec.act_dim - 1} for {spec.id}, but is {int(actions[i])}"
+            )
+        return actions.astype(np.int64)

@@ -1,0 +1,38 @@
+"""Time limits of E simulators, staggered in the first episode if asked.
+
+Simulators that start together and never terminate would share one time index for ever: a batch of E would then
+hold E copies of one moment of the episode. Cutting simulator i's first episode to horizon - floor(i horizon / E)
+steps spreads them evenly, at the price of E - 1 truncations (never terminations: the task did not end).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+__all__ = ["Clock"]
+
+
+class Clock:
+    """`elapsed` [E] steps since the episode began and `limit` [E] at which it is truncated."""
+
+    def __init__(self, num: int, horizon: int, stagger: bool) -> None:
+        self.horizon = horizon
+        cut = np.arange(num, dtype=np.int64) * horizon // num if stagger else np.zeros(num, dtype=np.int64)
+        self.first_limit = horizon - cut
+        self.elapsed = np.zeros(num, dtype=np.int64)
+        self.limit = self.first_limit.copy()
+
+    def start(self) -> None:
+        """All episodes begin, the first ones staggered."""
+        self.elapsed[:] = 0
+        self.limit[:] = self.first_limit
+
+    def tick(self) -> np.ndarray:
+        """One step for all; returns truncated [E]."""
+        self.elapsed += 1
+        return self.elapsed >= self.limit
+
+    def restart(self, ids: np.ndarray) -> None:
+        """New episodes of full length for the simulators `ids`."""
+        self.elapsed[ids] = 0
+        self.limit[ids] = self.horizon

@@ -1,0 +1,168 @@
+"""MuJoCo tasks stepped by `mujoco.batch.Batch`: every core, no Python loop over simulators, equal to Gymnasium.
+
+The batch holds one row of mjSTATE_INTEGRATION per simulator (time, qpos, qvel, warm start, controls); its results
+are those of one MjData per simulator at any number of threads. A reset writes the model's default row, as
+mj_resetData would (warm start zero), then noisy qpos and qvel, then runs mj_forward on those simulators only.
+"""
+
+from __future__ import annotations
+
+import os
+from importlib import resources
+
+import gymnasium
+import mujoco
+import numpy as np
+from mujoco.batch import Batch, SimulationError
+
+from deep.envs import rng_state
+from deep.envs.base import EnvSpec, Simulator, SimulatorFault, Step
+from deep.envs.clock import Clock
+from deep.envs.planar import HALF_CHEETAH_V4, HOPPER_V4, WALKER2D_V4
+from deep.envs.tasks import Fields, Task
+
+__all__ = ["TASKS", "NativeSimulator"]
+
+TASKS: dict[str, Task] = {
+    "Hopper-v4": HOPPER_V4,
+    "HalfCheetah-v4": HALF_CHEETAH_V4,
+    "Walker2d-v4": WALKER2D_V4,
+}
+"""The tasks with a native path, by Gymnasium id."""
+
+# Warnings after which MuJoCo has put the simulation back to its default state, or dropped the controls: the
+# step that follows is no transition of the task.
+BROKEN = (
+    mujoco.mjtWarning.mjWARN_BADQPOS,
+    mujoco.mjtWarning.mjWARN_BADQVEL,
+    mujoco.mjtWarning.mjWARN_BADQACC,
+    mujoco.mjtWarning.mjWARN_BADCTRL,
+)
+
+
+def load_model(task: Task) -> mujoco.MjModel:
+    """The model from Gymnasium's assets, compiled without the notes that MuJoCo prints on old XML."""
+    path = resources.files("gymnasium") / "envs" / "mujoco" / "assets" / task.xml
+    heard = mujoco.get_mju_user_warning()
+    mujoco.set_mju_user_warning(lambda message: None)
+    try:
+        spec = mujoco.MjSpec.from_file(str(path))
+        task.prepare(spec)
+        return spec.compile()
+    finally:
+        mujoco.set_mju_user_warning(heard)
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+class NativeSimulator(Simulator):
+    """E simulators of one native task on `threads` threads (0: all cores)."""
+
+    def __init__(self, env_id: str, num: int, seed: int, threads: int = 0, stagger: bool = False) -> None:
+        self._task = task = TASKS[env_id]
+        model = load_model(task)
+        low, high = model.actuator_ctrlrange.T.copy()
+        horizon = gymnasium.spec(env_id).max_episode_steps
+        self.spec = EnvSpec(env_id, task.obs_dim(model), False, model.nu, low, high, horizon, native=True)
+        self.num = num
+        self._rng = np.random.Generator(np.random.PCG64(seed))
+        self._clock = Clock(num, horizon, stagger)
+        self._dt = model.opt.timestep * task.frame_skip
+        self._batch = Batch(model, num, min(threads or cores(), num))
+        self._batch.reset()
+        self._default_row = self._batch.state[0].copy()
+        self._fields = Fields.of(self._batch, task.derived)
+        self._ctrl = self._batch.bind("ctrl")
+        self._track = np.zeros((num, task.tracked))
+        self._obs = np.zeros((num, self.spec.obs_dim))
+        self.reset()
+
+    @property
+    def elapsed(self) -> np.ndarray:
+        return self._clock.elapsed.copy()
+
+    @property
+    def obs(self) -> np.ndarray:
+        return self._obs.copy()
+
+    def reset(self) -> np.ndarray:
+        self._clock.start()
+        self._obs = np.zeros((self.num, self.spec.obs_dim))
+        self._begin(np.arange(self.num))
+        return self._obs.copy()
+
+    def step(self, actions: np.ndarray) -> Step:
+        actions = self.check_actions(actions)
+        task, fields = self._task, self._fields
+        self._ctrl[:] = actions
+        try:
+            self._batch.step(nstep=task.frame_skip)
+        except SimulationError as error:
+            raise SimulatorFault(self.spec.id, error.ids, self._batch.error(int(error.ids[0]))) from error
+        obs = np.empty((self.num, self.spec.obs_dim))
+        task.observe(fields, obs)
+        self._check_health(obs)
+        track = np.empty_like(self._track)
+        task.track(fields, slice(None), track)
+        reward = task.reward(fields, self._track, track, actions, self._dt)
+        terminated = task.terminated(fields)
+        truncated = self._clock.tick()
+        self._track, self._obs = track, obs
+        done = terminated | truncated
+        if done.any():
+            self._obs = obs.copy()
+            ids = np.flatnonzero(done)
+            self._clock.restart(ids)
+            self._begin(ids)
+        return Step(self._obs, obs, reward, terminated, truncated)
+
+    def _begin(self, ids: np.ndarray) -> None:
+        """New episodes for `ids`."""
+        fields = self._fields
+        qpos, qvel = self._task.draw(self._batch.model, len(ids), self._rng)
+        self._batch.state[ids] = self._default_row
+        fields.qpos[ids] = qpos
+        fields.qvel[ids] = qvel
+        self._batch.forward(ids)
+        self._task.observe_reset(fields, ids, self._obs)
+        self._task.track(fields, ids, self._track)
+
+    def _check_health(self, obs: np.ndarray) -> None:
+        """Raise where MuJoCo gave up on a simulation, or where an observation is not finite."""
+        raised = self._batch.warning
+        if raised.any():
+            for kind in BROKEN:
+                ids = np.flatnonzero(raised[:, int(kind)].any(axis=1))
+                if len(ids):
+                    raise SimulatorFault(self.spec.id, ids, f"MuJoCo warning {kind.name}")
+        if not np.isfinite(obs).all():
+            ids = np.flatnonzero(~np.isfinite(obs).all(axis=1))
+            raise SimulatorFault(self.spec.id, ids, "the observation is not finite")
+
+    def state_dict(self) -> dict[str, np.ndarray]:
+        return {
+            "physics": self._batch.state.copy(),
+            "track": self._track.copy(),
+            "obs": self._obs.copy(),
+            "elapsed": self._clock.elapsed.copy(),
+            "limit": self._clock.limit.copy(),
+            "rng": rng_state.to_array(self._rng),
+        }
+
+    def load_state_dict(self, state: dict[str, np.ndarray]) -> None:
+        expected = self.state_dict()
+        rng_state.check_arrays(self.spec.id, expected, state)
+        self._batch.state[:] = state["physics"]
+        self._track = state["track"].copy()
+        self._obs = state["obs"].copy()
+        self._clock.elapsed[:] = state["elapsed"]
+        self._clock.limit[:] = state["limit"]
+        rng_state.from_array(self._rng, state["rng"])
+
+    def close(self) -> None:
+        self._batch = None

@@ -1,0 +1,84 @@
+"""What a native task adds to the physics: its numbers, its observation, its reward, its reset.
+
+A task reads the live arrays of a batch (`bind`), so that no function here loops over simulators. Sums are taken
+in the order in which Gymnasium takes them, so that rewards agree to the last bit or two. Observations use the
+data as mj_step leaves them: qpos and qvel are new, every derived field (body positions, inertias, contact forces)
+belongs to the state before the last substep.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+
+import mujoco
+import numpy as np
+from mujoco.batch import Batch
+
+__all__ = ["Fields", "Task"]
+
+
+@dataclass(frozen=True)
+class Fields:
+    """Live arrays of E simulations; state [E, nq + nv] is qpos and qvel side by side, derived is by name."""
+
+    state: np.ndarray
+    qpos: np.ndarray
+    qvel: np.ndarray
+    derived: dict[str, np.ndarray] = field(default_factory=dict)
+
+    @staticmethod
+    def of(batch: Batch, names: tuple[str, ...]) -> Fields:
+        """Bind the arrays of a batch once; they stay valid as long as it lives."""
+        nq, nv = batch.model.nq, batch.model.nv
+        qpos, qvel = batch.bind("qpos"), batch.bind("qvel")
+        start = (qpos.ctypes.data - batch.state.ctypes.data) // batch.state.itemsize
+        state = batch.state[:, start : start + nq + nv]
+        return Fields(state, qpos, qvel, {name: batch.bind(name) for name in names})
+
+
+class Task(ABC):
+    """A task of Gymnasium's MuJoCo family as numbers and vectorised functions; instances are frozen."""
+
+    xml: str
+    frame_skip: int
+    derived: tuple[str, ...] = ()
+    """Names of the derived fields that the task reads."""
+
+    def prepare(self, spec: mujoco.MjSpec) -> None:
+        """Change the model before it is compiled; nothing by default."""
+
+    @abstractmethod
+    def obs_dim(self, model: mujoco.MjModel) -> int:
+        """O."""
+
+    @abstractmethod
+    def draw(self, model: mujoco.MjModel, n: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        """Initial qpos [n, nq] and qvel [n, nv]."""
+
+    @abstractmethod
+    def observe(self, fields: Fields, out: np.ndarray) -> None:
+        """Write the observations [E, O] after a step."""
+
+    def observe_reset(self, fields: Fields, ids: np.ndarray | slice, out: np.ndarray) -> None:
+        """Write the rows `ids` of the observations [E, O] just after their reset."""
+        full = np.empty_like(out)
+        self.observe(fields, full)
+        out[ids] = full[ids]
+
+    @abstractmethod
+    def track(self, fields: Fields, ids: np.ndarray | slice, out: np.ndarray) -> None:
+        """Write what the next reward needs of the present, `out[ids]` of [E, tracked]."""
+
+    tracked: int
+    """Width of the array that `track` fills."""
+
+    @abstractmethod
+    def reward(
+        self, fields: Fields, before: np.ndarray, now: np.ndarray, acts: np.ndarray, dt: float
+    ) -> np.ndarray:
+        """Rewards [E] from `track` before and after the step, and the raw actions [E, U]."""
+
+    @abstractmethod
+    def terminated(self, fields: Fields) -> np.ndarray:
+        """Which simulators are in a state that ends the task, [E] bool."""
