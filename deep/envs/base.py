@@ -1,9 +1,9 @@
 """What every simulator promises: E copies of one task, stepped together, resumable to the same bits.
 
-A transition is (obs, action, next_obs, reward, terminated). Termination ends the task: no future cost follows.
-Truncation only ends the recording: the value of `next_obs` still counts. The two are kept apart everywhere.
-When an episode ends, its simulator is reset within the same step, so `Step.obs` is the observation to act on
-next and `Step.next_obs` the true successor; the reset itself is never a transition.
+A transition is (obs, action, next_obs, reward, terminated). Termination ends the task: no future cost
+follows. Truncation only ends the recording: the value of `next_obs` still counts. The two are kept apart
+everywhere. When an episode ends, its simulator is reset within the same step, so `Step.obs` is the observation
+to act on next and `Step.next_obs` the true successor; the reset itself is never a transition.
 
 Shapes: E simulators, O observation, U action dimension.
 """

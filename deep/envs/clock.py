@@ -1,8 +1,9 @@
 """Time limits of E simulators, staggered in the first episode if asked.
 
-Simulators that start together and never terminate would share one time index for ever: a batch of E would then
-hold E copies of one moment of the episode. Cutting simulator i's first episode to horizon - floor(i horizon / E)
-steps spreads them evenly, at the price of E - 1 truncations (never terminations: the task did not end).
+Simulators that start together and never terminate would share one time index for ever: a batch of E would
+then hold E copies of one moment of the episode. Cutting simulator i's first episode to
+horizon - floor(i horizon / E) steps spreads them evenly, at the price of E - 1 early truncations (never
+terminations: the task did not end).
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
-"""MuJoCo tasks stepped by `mujoco.batch.Batch`: every core, no Python loop over simulators, equal to Gymnasium.
+"""MuJoCo tasks on `mujoco.batch.Batch`: every core, no Python loop over simulators, equal to Gymnasium.
 
-The batch holds one row of mjSTATE_INTEGRATION per simulator (time, qpos, qvel, warm start, controls); its results
-are those of one MjData per simulator at any number of threads. A reset writes the model's default row, as
-mj_resetData would (warm start zero), then noisy qpos and qvel, then runs mj_forward on those simulators only.
+The batch holds one row of mjSTATE_INTEGRATION per simulator (time, qpos, qvel, warm start, controls); its
+results are those of one MjData per simulator at any number of threads. A reset writes the model's default
+row, as mj_resetData would (warm start zero), then noisy qpos and qvel, then runs mj_forward on those
+simulators only.
 """
 
 from __future__ import annotations
@@ -10,15 +11,15 @@ from __future__ import annotations
 import os
 from importlib import resources
 
-import gymnasium
 import mujoco
 import numpy as np
 from mujoco.batch import Batch, SimulationError
 
-from deep.envs import rng_state
+from deep.envs import registry, saved
 from deep.envs.base import EnvSpec, Simulator, SimulatorFault, Step
 from deep.envs.clock import Clock
 from deep.envs.planar import HALF_CHEETAH_V4, HOPPER_V4, WALKER2D_V4
+from deep.envs.quiet import old_tasks
 from deep.envs.tasks import Fields, Task
 
 __all__ = ["TASKS", "NativeSimulator"]
@@ -43,14 +44,10 @@ BROKEN = (
 def load_model(task: Task) -> mujoco.MjModel:
     """The model from Gymnasium's assets, compiled without the notes that MuJoCo prints on old XML."""
     path = resources.files("gymnasium") / "envs" / "mujoco" / "assets" / task.xml
-    heard = mujoco.get_mju_user_warning()
-    mujoco.set_mju_user_warning(lambda message: None)
-    try:
+    with old_tasks():
         spec = mujoco.MjSpec.from_file(str(path))
         task.prepare(spec)
         return spec.compile()
-    finally:
-        mujoco.set_mju_user_warning(heard)
 
 
 def cores() -> int:
@@ -67,7 +64,7 @@ class NativeSimulator(Simulator):
         self._task = task = TASKS[env_id]
         model = load_model(task)
         low, high = model.actuator_ctrlrange.T.copy()
-        horizon = gymnasium.spec(env_id).max_episode_steps
+        horizon = registry.horizon(env_id)
         self.spec = EnvSpec(env_id, task.obs_dim(model), False, model.nu, low, high, horizon, native=True)
         self.num = num
         self._rng = np.random.Generator(np.random.PCG64(seed))
@@ -79,8 +76,7 @@ class NativeSimulator(Simulator):
         self._fields = Fields.of(self._batch, task.derived)
         self._ctrl = self._batch.bind("ctrl")
         self._track = np.zeros((num, task.tracked))
-        self._obs = np.zeros((num, self.spec.obs_dim))
-        self.reset()
+        self._obs: np.ndarray | None = None
 
     @property
     def elapsed(self) -> np.ndarray:
@@ -88,7 +84,7 @@ class NativeSimulator(Simulator):
 
     @property
     def obs(self) -> np.ndarray:
-        return self._obs.copy()
+        return self._require_obs().copy()
 
     def reset(self) -> np.ndarray:
         self._clock.start()
@@ -97,6 +93,7 @@ class NativeSimulator(Simulator):
         return self._obs.copy()
 
     def step(self, actions: np.ndarray) -> Step:
+        self._require_obs()
         actions = self.check_actions(actions)
         task, fields = self._task, self._fields
         self._ctrl[:] = actions
@@ -120,6 +117,11 @@ class NativeSimulator(Simulator):
             self._clock.restart(ids)
             self._begin(ids)
         return Step(self._obs, obs, reward, terminated, truncated)
+
+    def _require_obs(self) -> np.ndarray:
+        if self._obs is None:
+            raise RuntimeError(f"{self.spec.id}: reset() or load_state_dict() must come first")
+        return self._obs
 
     def _begin(self, ids: np.ndarray) -> None:
         """New episodes for `ids`."""
@@ -148,21 +150,29 @@ class NativeSimulator(Simulator):
         return {
             "physics": self._batch.state.copy(),
             "track": self._track.copy(),
-            "obs": self._obs.copy(),
-            "elapsed": self._clock.elapsed.copy(),
+            "obs": self.obs,
+            "elapsed": self.elapsed,
             "limit": self._clock.limit.copy(),
-            "rng": rng_state.to_array(self._rng),
+            "rng": saved.from_rng(self._rng),
         }
 
     def load_state_dict(self, state: dict[str, np.ndarray]) -> None:
-        expected = self.state_dict()
-        rng_state.check_arrays(self.spec.id, expected, state)
+        num = self.num
+        expected = {
+            "physics": (np.float64, self._batch.state.shape),
+            "track": (np.float64, self._track.shape),
+            "obs": (np.float64, (num, self.spec.obs_dim)),
+            "elapsed": (np.int64, (num,)),
+            "limit": (np.int64, (num,)),
+            "rng": (np.uint64, (saved.RNG_WORDS,)),
+        }
+        saved.check(self.spec.id, state, expected)
         self._batch.state[:] = state["physics"]
         self._track = state["track"].copy()
         self._obs = state["obs"].copy()
         self._clock.elapsed[:] = state["elapsed"]
         self._clock.limit[:] = state["limit"]
-        rng_state.from_array(self._rng, state["rng"])
+        saved.set_rng(self._rng, state["rng"])
 
     def close(self) -> None:
         self._batch = None

@@ -21,7 +21,7 @@ __all__ = ["HALF_CHEETAH_V4", "HOPPER_V4", "WALKER2D_V4", "Planar"]
 class Planar(Task):
     """A runner in the x-z plane: qpos = (x, z, angle, joints).
 
-    Its state is healthy while z, angle and all of state[2:] lie strictly inside their ranges; None: no such limit.
+    Its state is healthy while z, angle and all of state[2:] lie strictly inside their ranges (None: no limit).
     qvel is observed within +-velocity_clip. A reset adds uniform noise of +-reset_noise to qpos, and to qvel
     either the same or reset_noise times a standard normal.
     """

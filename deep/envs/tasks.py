@@ -1,9 +1,9 @@
 """What a native task adds to the physics: its numbers, its observation, its reward, its reset.
 
-A task reads the live arrays of a batch (`bind`), so that no function here loops over simulators. Sums are taken
-in the order in which Gymnasium takes them, so that rewards agree to the last bit or two. Observations use the
-data as mj_step leaves them: qpos and qvel are new, every derived field (body positions, inertias, contact forces)
-belongs to the state before the last substep.
+A task reads the live arrays of a batch (`bind`), so that no function here loops over simulators. Sums are
+taken in the order in which Gymnasium takes them, so that rewards agree to the last bit or two. Observations
+use the data as mj_step leaves them: qpos and qvel are new, every derived field (body positions, inertias,
+contact forces) belongs to the state before the last substep.
 """
 
 from __future__ import annotations
@@ -45,8 +45,8 @@ class Task(ABC):
     derived: tuple[str, ...] = ()
     """Names of the derived fields that the task reads."""
 
-    def prepare(self, spec: mujoco.MjSpec) -> None:
-        """Change the model before it is compiled; nothing by default."""
+    def prepare(self, spec: mujoco.MjSpec) -> None:  # noqa: B027  (most tasks change nothing)
+        """Change the model before it is compiled."""
 
     @abstractmethod
     def obs_dim(self, model: mujoco.MjModel) -> int:

@@ -1,0 +1,145 @@
+"""Any other Gymnasium task, through Gymnasium's own vector API, with resets that never enter a batch.
+
+The vector environment runs with autoreset disabled, so what `step` returns is always the true successor;
+ended episodes are reset by mask afterwards. Every episode begins with a seed drawn here, so an environment
+that is a function of its seed and actions is saved as seed and actions since, and restored by playing them
+again: no pickle, and no knowledge of what the environment holds inside.
+"""
+
+from __future__ import annotations
+
+import gymnasium
+import numpy as np
+from gymnasium.spaces import Discrete
+from gymnasium.vector import AutoresetMode, SyncVectorEnv
+
+from deep.envs import registry, saved
+from deep.envs.base import Simulator, SimulatorFault, Step
+from deep.envs.clock import Clock
+from deep.envs.quiet import old_tasks
+
+__all__ = ["GymSimulator"]
+
+SEEDS = 2**31
+"""Seeds are drawn below this bound, which every environment's seeding accepts."""
+
+
+class GymSimulator(Simulator):
+    """E copies of a Gymnasium environment, stepped one after another in this process."""
+
+    def __init__(self, env_id: str, num: int, seed: int, stagger: bool = False) -> None:
+        registry.lookup(env_id)
+        with old_tasks():
+            try:
+                # Spaces are checked here, once; the passive checker would warn about them at every reset.
+                first = gymnasium.make(env_id, disable_env_checker=True)
+            except (ImportError, gymnasium.error.Error) as error:
+                reason = " ".join(str(error).split())
+                raise ValueError(f"{env_id} must be installed, but cannot be made: {reason}") from error
+            try:
+                self.spec = registry.describe(env_id, first)
+            except ValueError:
+                first.close()
+                raise
+            rest = [lambda: gymnasium.make(env_id, disable_env_checker=True)] * (num - 1)
+            makers = [lambda: first, *rest]
+            self._envs = SyncVectorEnv(makers, copy=False, autoreset_mode=AutoresetMode.DISABLED)
+        self.num = num
+        actions = self._envs.single_action_space
+        self._action_start = int(actions.start) if isinstance(actions, Discrete) else 0
+        self._rng = np.random.Generator(np.random.PCG64(seed))
+        self._clock = Clock(num, self.spec.horizon, stagger)
+        self._seeds = np.zeros(num, dtype=np.int64)
+        shape, dtype = (num, self.spec.horizon), np.int64
+        if not self.spec.discrete:
+            shape, dtype = (*shape, self.spec.act_dim), np.float64
+        self._played = np.zeros(shape, dtype=dtype)
+        self._obs: np.ndarray | None = None
+
+    @property
+    def elapsed(self) -> np.ndarray:
+        return self._clock.elapsed.copy()
+
+    @property
+    def obs(self) -> np.ndarray:
+        return self._require_obs().copy()
+
+    def reset(self) -> np.ndarray:
+        self._clock.start()
+        self._obs = np.zeros((self.num, self.spec.obs_dim))
+        self._begin(np.ones(self.num, dtype=bool))
+        return self._obs.copy()
+
+    def step(self, actions: np.ndarray) -> Step:
+        self._require_obs()
+        actions = self.check_actions(actions)
+        self._played[np.arange(self.num), self._clock.elapsed] = actions
+        raw, reward, terminated, truncated, _ = self._envs.step(actions + self._action_start)
+        obs = raw.astype(np.float64)
+        if not (np.isfinite(obs).all() and np.isfinite(reward).all()):
+            ids = np.flatnonzero(~(np.isfinite(obs).all(axis=1) & np.isfinite(reward)))
+            raise SimulatorFault(self.spec.id, ids, "the observation or the reward is not finite")
+        truncated = truncated | self._clock.tick()
+        self._obs = obs
+        done = terminated | truncated
+        if done.any():
+            self._obs = obs.copy()
+            self._clock.restart(np.flatnonzero(done))
+            self._begin(done)
+        return Step(self._obs, obs, reward, terminated, truncated)
+
+    def _begin(self, mask: np.ndarray) -> None:
+        """New episodes, from new seeds, for the simulators in `mask` [E]."""
+        self._seeds[mask] = self._rng.integers(SEEDS, size=int(mask.sum()))
+        raw, _ = self._envs.reset(seed=self._seeds.tolist(), options={"reset_mask": mask.copy()})
+        self._obs[mask] = raw[mask]
+
+    def _require_obs(self) -> np.ndarray:
+        if self._obs is None:
+            raise RuntimeError(f"{self.spec.id}: reset() or load_state_dict() must come first")
+        return self._obs
+
+    def state_dict(self) -> dict[str, np.ndarray]:
+        elapsed = self.elapsed
+        return {
+            "obs": self.obs,
+            "seeds": self._seeds.copy(),
+            "played": self._played[:, : int(elapsed.max())].copy(),
+            "elapsed": elapsed,
+            "limit": self._clock.limit.copy(),
+            "rng": saved.from_rng(self._rng),
+        }
+
+    def load_state_dict(self, state: dict[str, np.ndarray]) -> None:
+        """As promised, by replay: `elapsed` steps each; ValueError where it ends elsewhere than was saved."""
+        id_, num = self.spec.id, self.num
+        longest = int(np.max(state.get("elapsed", 0), initial=0))
+        expected = {
+            "obs": (np.float64, (num, self.spec.obs_dim)),
+            "seeds": (np.int64, (num,)),
+            "played": (self._played.dtype, (num, longest, *self._played.shape[2:])),
+            "elapsed": (np.int64, (num,)),
+            "limit": (np.int64, (num,)),
+            "rng": (np.uint64, (saved.RNG_WORDS,)),
+        }
+        saved.check(id_, state, expected)
+        self._envs.reset(seed=state["seeds"].tolist())
+        obs = np.zeros((num, self.spec.obs_dim))
+        for i, env in enumerate(self._envs.envs):
+            obs[i], _ = env.reset(seed=int(state["seeds"][i]))
+            for action in state["played"][i, : state["elapsed"][i]] + self._action_start:
+                obs[i] = env.step(action)[0]
+        if not np.array_equal(obs, state["obs"]):
+            i = int(np.argmax((obs != state["obs"]).any(axis=1)))
+            raise ValueError(
+                f"{id_} must be a function of its seed and actions to resume, but simulator {i} is not"
+            )
+        self._obs = obs
+        self._seeds[:] = state["seeds"]
+        self._played[:, :longest] = state["played"]
+        self._clock.elapsed[:] = state["elapsed"]
+        self._clock.limit[:] = state["limit"]
+        saved.set_rng(self._rng, state["rng"])
+
+    def close(self) -> None:
+        self._envs.close()
