@@ -1,0 +1,154 @@
+"""Validation of arguments, done once at every public entry.
+
+Each function returns its argument as a fresh or shared float64 array of the stated shape, or raises `ValueError` whose
+message names the argument, the expected form, and the first offending index with its value:
+
+    pi[2] must be a probability distribution, but has least entry -0.1 and sum 1
+
+Probabilities whose sum is off by no more than `SUM_SLACK` are rounding, not mistakes: they are divided by their sum.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+FloatArray = NDArray[np.float64]
+
+# A sum of n <= 1e6 terms in [0, 1] rounds by less than n * 2^-53 ~ 1e-10; ten times that is still far from a real mistake.
+SUM_SLACK = 1e-9
+
+# Relative size of a flow residual that is still rounding: solvers stop near 1e-12, hand-typed measures near 1e-6.
+FLOW_SLACK = 1e-8
+
+
+class Process(Protocol):
+    """What a check needs to know of an MDP."""
+
+    p0: FloatArray
+    gamma: float
+
+    @property
+    def S(self) -> int: ...
+    @property
+    def A(self) -> int: ...
+    def flow(self, rho: FloatArray) -> FloatArray: ...
+
+
+def real_array(x: ArrayLike, name: str, shape: tuple[int, ...] | None = None) -> FloatArray:
+    """`x` as a finite float64 array; with `shape`, of exactly that shape.  Raises ValueError at the first bad entry."""
+    try:
+        array = np.asarray(x, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"{name} must be an array of real numbers, but is {type(x).__name__}: {error}"
+        ) from None
+    if shape is not None and array.shape != shape:
+        raise ValueError(f"{name} must have shape {shape}, but has shape {array.shape}")
+    finite = np.isfinite(array)
+    if not finite.all():
+        index = tuple(np.argwhere(~finite)[0])
+        raise ValueError(f"{name}{_subscript(index)} must be finite, but is {array[index]:g}")
+    return array
+
+
+def distributions(x: ArrayLike, name: str, shape: tuple[int, ...]) -> FloatArray:
+    """`x` of `shape` whose last axis holds probability distributions, each divided by its sum if off by rounding."""
+    array = real_array(x, name, shape)
+    rows = array.reshape(-1, shape[-1])
+    least, total = rows.min(axis=1), rows.sum(axis=1)
+    bad = (least < 0.0) | (np.abs(total - 1.0) > SUM_SLACK)
+    if bad.any():
+        row = int(np.argmax(bad))
+        index = tuple(int(i) for i in np.unravel_index(row, shape[:-1])) if len(shape) > 1 else ()
+        raise ValueError(
+            f"{name}{_subscript(index)} must be a probability distribution, "
+            f"but has least entry {least[row]:.10g} and sum {total[row]:.10g}"
+        )
+    return array / array.sum(axis=-1, keepdims=True)
+
+
+def policy(mdp: Process, pi: ArrayLike, name: str = "pi") -> FloatArray:
+    """`pi` [S, A] with a distribution over actions in each row (a row of zeros is refused)."""
+    return distributions(pi, name, (mdp.S, mdp.A))
+
+
+def cost(mdp: Process, c: ArrayLike, name: str = "cost") -> FloatArray:
+    """`c` [S, A], finite."""
+    return real_array(c, name, (mdp.S, mdp.A))
+
+
+def state_vector(mdp: Process, V: ArrayLike, name: str = "V") -> FloatArray:
+    """`V` [S], finite."""
+    return real_array(V, name, (mdp.S,))
+
+
+def measure(mdp: Process, rho: ArrayLike, name: str = "rho") -> FloatArray:
+    """`rho` [S, A], finite and nonnegative; it need not satisfy the flow equations (see `occupancy_measure`)."""
+    return nonnegative(real_array(rho, name, (mdp.S, mdp.A)), name)
+
+
+def occupancy_measure(mdp: Process, rho: ArrayLike, name: str = "rho") -> FloatArray:
+    """`rho` [S, A] in D = { rho >= 0 : sum_a rho(s, a) = p0(s) + gamma sum P(s|s', a) rho(s', a) }, up to rounding."""
+    array = measure(mdp, rho, name)
+    visits = array.sum(axis=1)
+    residual = np.abs(visits - mdp.p0 - mdp.gamma * mdp.flow(array))
+    worst = int(np.argmax(residual))
+    if residual[worst] > FLOW_SLACK * max(1.0, float(visits.max())):
+        raise ValueError(
+            f"{name} must be an occupancy measure of the MDP, but {name}[{worst}] sums to {visits[worst]:.10g} "
+            f"where p0 plus discounted inflow is off from it by {residual[worst]:.3g}. Likely causes: it is estimated from "
+            f"finite data (project it: project_l2, project_kl), it was normalised to sum 1 instead of 1/(1-gamma) "
+            f"(its sum is {visits.sum():.10g}), or it belongs to another MDP"
+        )
+    return array
+
+
+def nonnegative(array: FloatArray, name: str) -> FloatArray:
+    """`array` without negative entries, or ValueError at the least one."""
+    if array.size and array.min() < 0.0:
+        index = tuple(int(i) for i in np.unravel_index(int(np.argmin(array)), array.shape))
+        raise ValueError(f"{name}{_subscript(index)} must be at least 0, but is {array[index]:g}")
+    return array
+
+
+def lam(value: float, name: str = "lam", *, positive: bool = False) -> float:
+    """The entropy weight: finite, >= 0, or > 0 where `positive`."""
+    number = scalar(value, name)
+    if number < 0.0 or (positive and number == 0.0):
+        raise ValueError(f"{name} must be {'positive' if positive else 'at least 0'}, but is {number:g}")
+    return number
+
+
+def discount(value: float, name: str = "gamma") -> float:
+    """The discount: a number in [0, 1)."""
+    number = scalar(value, name)
+    if not 0.0 <= number < 1.0:
+        raise ValueError(f"{name} must lie in [0, 1), but is {number!r}")
+    return number
+
+
+def probability(value: float, name: str) -> float:
+    """A number in [0, 1]."""
+    number = scalar(value, name)
+    if not 0.0 <= number <= 1.0:
+        raise ValueError(f"{name} must lie in [0, 1], but is {number:g}")
+    return number
+
+
+def scalar(value: float, name: str) -> float:
+    """A finite real number."""
+    return float(real_array(value, name, ()))
+
+
+def count(value: int, name: str, least: int = 1) -> int:
+    """An integer of at least `least`; bools and floats are refused."""
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)) or value < least:
+        raise ValueError(f"{name} must be an integer of at least {least}, but is {value!r}")
+    return int(value)
+
+
+def _subscript(index: tuple[int, ...]) -> str:
+    return f"[{', '.join(str(int(i)) for i in index)}]" if index else ""

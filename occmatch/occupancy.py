@@ -1,0 +1,75 @@
+"""Occupancy measures: how often a policy is where, and what it does there.
+
+    rho_pi(s, a) = pi(a|s) sum_t gamma^t P(s_t = s | pi)
+
+is never normalised: it sums to 1/(1-gamma), and E_pi[c] = <rho_pi, c>.  These measures are exactly the polytope
+
+    D = { rho >= 0 : sum_a rho(s, a) = p0(s) + gamma sum_{s', a} P(s|s', a) rho(s', a) for all s },
+
+and rho -> pi_rho(a|s) = rho(s, a) / sum_a' rho(s, a') inverts pi -> rho_pi on visited states (Proposition 3.1).
+Causal entropy is H(pi) = E_pi[-log pi(a|s)] for policies and, for measures, the concave function
+
+    Hbar(rho) = - sum rho(s, a) log( rho(s, a) / sum_a' rho(s, a') ),      0 log 0 = 0;
+
+H(pi) = Hbar(rho_pi) (Lemma 3.1).  Where a state is never visited its row of pi_rho is arbitrary; here it is uniform.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.special import rel_entr, xlogy
+
+from occmatch import checks
+from occmatch.checks import FloatArray
+from occmatch.linear import solve_visits
+from occmatch.mdp import MDP
+
+
+def occupancy(mdp: MDP, pi: FloatArray) -> FloatArray:
+    """rho_pi [S, A] of the policy `pi` [S, A]; it sums to 1/(1-gamma).  Raises ValueError where `pi` is no policy."""
+    pi = checks.policy(mdp, pi)
+    return solve_visits(mdp, pi)[:, None] * pi
+
+
+def visits(rho: FloatArray) -> FloatArray:
+    """d(s) = sum_a rho(s, a): discounted state visits [S] of `rho` [S, A]."""
+    return np.asarray(rho, dtype=np.float64).sum(axis=1)
+
+
+def policy(rho: FloatArray) -> FloatArray:
+    """pi_rho(a|s) = rho(s, a) / sum_a' rho(s, a') of a measure [S, A] >= 0; uniform where the row has no mass.
+
+    Raises ValueError for negative or non-finite entries.
+    """
+    rho = checks.nonnegative(checks.real_array(rho, "rho"), "rho")
+    if rho.ndim != 2:
+        raise ValueError(f"rho must have shape (S, A), but has shape {rho.shape}")
+    largest = rho.max(axis=1, keepdims=True)
+    visited = largest > 0.0
+    # Dividing by the largest entry first keeps the digits of rows that sum to a subnormal number.
+    scaled = np.divide(rho, largest, out=np.ones_like(rho), where=visited)
+    return scaled / scaled.sum(axis=1, keepdims=True)
+
+
+def flow_residual(mdp: MDP, rho: FloatArray) -> FloatArray:
+    """sum_a rho(s, a) - p0(s) - gamma (P' rho)(s) [S]: zero exactly on D (together with rho >= 0)."""
+    rho = checks.cost(mdp, rho, "rho")
+    return rho.sum(axis=1) - mdp.p0 - mdp.gamma * mdp.flow(rho)
+
+
+def entropy(mdp: MDP, pi: FloatArray) -> float:
+    """H(pi) = E_pi[-log pi(a|s)], discounted, in nats; between 0 and log(A)/(1-gamma)."""
+    pi = checks.policy(mdp, pi)
+    return float(-(solve_visits(mdp, pi) @ xlogy(pi, pi).sum(axis=1)))
+
+
+def causal_entropy(rho: FloatArray) -> float:
+    """Hbar(rho) = - sum rho log(rho / d), d(s) = sum_a rho(s, a), 0 log 0 = 0; positively homogeneous and concave."""
+    rho = checks.nonnegative(checks.real_array(rho, "rho"), "rho")
+    return float(-rel_entr(rho, visits(rho)[:, None]).sum())
+
+
+def grad_causal_entropy(rho: FloatArray) -> FloatArray:
+    """grad Hbar(rho) = -log pi_rho [S, A]: +inf where rho(s, a) = 0 in a visited state, log A in one not visited."""
+    with np.errstate(divide="ignore"):
+        return -np.log(policy(rho))
