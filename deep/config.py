@@ -1,0 +1,217 @@
+"""Every setting of the three programs, with its source, and the presets per task.
+
+`fast` is the project's own configuration and the default; `paper` is the published one: Section 6 and Appendix B of
+Ho & Ermon (2016) and the authors' configuration files. A preset only sets defaults: every flag overrides it.
+"""
+
+import dataclasses
+import typing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from deep.costs import CostConfig, RewardForm
+from deep.learner import LearnerConfig
+from deep.trpo import TrpoConfig
+from occmatch.losses import LOSSES
+
+Preset = Literal["fast", "paper"]
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """The paper's experimental protocol for a task (Appendix B, Table 2): pairs kept, sizes, iterations, reward."""
+
+    subsample: int = 20
+    trajectories: tuple[int, ...] = (4, 11, 18, 25)
+    batch: int = 50_000
+    iterations: int = 500
+    reward_form: RewardForm = "neglogd"
+
+
+CLASSIC = Protocol(subsample=10, trajectories=(1, 4, 7, 10), batch=5_000, iterations=300)
+ENDS_ON_SUCCESS = dataclasses.replace(CLASSIC, subsample=5, reward_form="logd")
+PROTOCOLS: dict[str, Protocol] = {
+    "CartPole": CLASSIC,
+    "Acrobot": ENDS_ON_SUCCESS,
+    "MountainCar": ENDS_ON_SUCCESS,
+    "Reacher": Protocol(subsample=1, trajectories=(4, 11, 18), iterations=200),
+    "Humanoid": Protocol(trajectories=(80, 160, 240), iterations=1500),
+}
+"""By the task's name without its version; any other task follows Protocol()."""
+
+FAST_STEPS = {"CartPole": 100_000, "Hopper": 600_000, "HalfCheetah": 1_000_000, "Walker2d": 1_000_000}
+"""Environment steps of the fast preset, by task; others take a million."""
+
+
+def protocol(env: str) -> Protocol:
+    """The paper's protocol for a Gymnasium id."""
+    return PROTOCOLS.get(task_name(env), Protocol())
+
+
+def task_name(env: str) -> str:
+    """A Gymnasium id without namespace and version."""
+    return env.rpartition("/")[2].rpartition("-")[0] or env
+
+
+@dataclass(frozen=True)
+class BcConfig:
+    """Behavioural cloning (Section 6: Adam, minibatches of 128, 70/30 split, early stop on validation)."""
+
+    lr: float = 1e-3
+    """Adam's learning rate."""
+    minibatch: int = 128
+    """Pairs in a step."""
+    validation: float = 0.3
+    """Share of the pairs held out."""
+    epochs: int = 2000
+    """At most this many passes over the training pairs."""
+    patience: int = 100
+    """Stop after this many epochs without a better validation loss; the best weights are kept."""
+
+
+@dataclass(frozen=True)
+class GailConfig:
+    """Imitate an expert (Ho & Ermon 2016, Algorithm 1)."""
+
+    env: str = "Walker2d-v4"
+    """Gymnasium id of the task."""
+    demos: Path | None = None
+    """Demonstrations (npz); the bundled ones of the task where left out."""
+    trajectories: int = 4
+    """Trajectories used, drawn from the file by the seed."""
+    subsample: int = 20
+    """Keep every k-th pair of a trajectory, from a random offset."""
+    steps: int = 1_000_000
+    """Total environment steps."""
+    seed: int = 0
+    """Seed of everything random."""
+    preset: Preset = "fast"
+    """Where the defaults come from: `fast` (ours) or `paper` (the published configuration)."""
+    loss: Literal[tuple(LOSSES)] = "logistic"  # type: ignore[valid-type]
+    """Surrogate loss phi of the margin; logistic is GAIL."""
+    reward_form: RewardForm = "neglogd"
+    """Reward from the margin: neglogd favours survival, logd ending, airl neither by sign."""
+    absorbing: bool = False
+    """Put the state after termination into the occupancy measures, with a learned reward."""
+    bc_init: bool = True
+    """Start from behavioural cloning."""
+    bc_floor: float = -1.0
+    """Least log standard deviation left by the cloning start, in units of the expert's actions."""
+    bc_weight: float = 0.3
+    """Weight of the demonstrations' mean log-likelihood per action dimension in the policy objective."""
+    bc_decay: float = 0.98
+    """Factor on bc_weight an iteration."""
+    expert_units: bool = True
+    """Express the policy's actions in the mean and deviation of the expert's."""
+    entropy: float = 0.0
+    """lambda, the weight of the causal entropy H (Eq 15)."""
+    device: str = "cpu"
+    """torch device of the margin net; the policy and the simulators stay on the CPU."""
+    threads: int = 0
+    """Threads of the simulators; 0 uses every core. Results do not depend on it."""
+    eval_every: int = 100_000
+    """Environment steps between evaluations (not counted as training steps); 0 for none."""
+    eval_episodes: int = 10
+    """Episodes of each such evaluation, for each of the stochastic and the deterministic policy."""
+    final_episodes: int = 50
+    """Episodes of the closing evaluation (Section 6)."""
+    checkpoint_every: int = 25
+    """Iterations between checkpoints."""
+    learner: LearnerConfig = field(
+        default_factory=lambda: LearnerConfig(
+            trpo=TrpoConfig(max_kl=0.02, fisher_fraction=0.25), update_normaliser=False
+        )
+    )
+    """Policy improvement."""
+    cost: CostConfig = field(default_factory=CostConfig)
+    """Cost fitting."""
+    bc: BcConfig = field(default_factory=BcConfig)
+    """Behavioural cloning, for the warm start and for the closing table."""
+
+
+def gail_defaults(env: str, preset: Preset) -> GailConfig:
+    """The configuration that a preset means for a task."""
+    p = protocol(env)
+    config = GailConfig(
+        env=env,
+        preset=preset,
+        trajectories=p.trajectories[0],
+        subsample=p.subsample,
+        reward_form=p.reward_form,
+        steps=FAST_STEPS.get(task_name(env), 1_000_000),
+    )
+    if preset == "fast":
+        return config
+    return dataclasses.replace(
+        config,
+        steps=p.batch * p.iterations,
+        bc_init=False,
+        bc_weight=0.0,
+        expert_units=False,
+        eval_every=50 * p.batch,
+        learner=LearnerConfig(
+            batch=p.batch,
+            gamma=0.995,
+            gae_lambda=0.97,
+            update_normaliser=True,
+            trpo=TrpoConfig(max_kl=0.01, damping=0.1, fisher_fraction=0.1),
+        ),
+        cost=CostConfig(
+            lr=0.01, steps=1, minibatch=0, gradient_penalty=0.0, entropy_bonus=1e-3, update_normaliser=True
+        ),
+    )
+
+
+@dataclass(frozen=True)
+class ExpertConfig:
+    """TRPO on the true cost (Section 6: the experts)."""
+
+    env: str = "Hopper-v4"
+    """Gymnasium id of the task."""
+    steps: int = 5_000_000
+    """Total environment steps."""
+    seed: int = 0
+    """Seed of everything random."""
+    threads: int = 0
+    """Threads of the simulators; 0 uses every core. Results do not depend on it."""
+    checkpoint_every: int = 20
+    """Iterations between checkpoints."""
+    learner: LearnerConfig = field(
+        default_factory=lambda: LearnerConfig(
+            batch=5000, gae_lambda=0.95, log_std=-0.5, trpo=TrpoConfig(max_kl=0.01, fisher_fraction=0.2)
+        )
+    )
+    """Policy improvement."""
+
+
+def as_dict(config: Any) -> dict[str, Any]:
+    """A configuration as JSON values."""
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {k: plain(v) for k, v in value.items()}
+        if isinstance(value, tuple):
+            return [plain(v) for v in value]
+        return str(value) if isinstance(value, Path) else value
+
+    return plain(dataclasses.asdict(config))
+
+
+def from_dict(kind: type[T], values: dict[str, Any]) -> T:
+    """Inverse of as_dict; ValueError for a key that the configuration does not have."""
+    hints = typing.get_type_hints(kind)
+    known = {f.name for f in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    for name in values:
+        if name not in known:
+            raise ValueError(f"config.json: {name} is not a setting of {kind.__name__}")
+
+    def typed(hint: Any, value: Any) -> Any:
+        if dataclasses.is_dataclass(hint):
+            return from_dict(typing.cast(type, hint), value)
+        if isinstance(value, list):
+            return tuple(value)
+        return Path(value) if value is not None and Path in (hint, *typing.get_args(hint)) else value
+
+    return kind(**{name: typed(hints[name], value) for name, value in values.items()})

@@ -1,0 +1,167 @@
+"""Cost fitting, the maximiser over c in the saddle point (Eq 16, Eq 17).
+
+A margin net m(s, a) is trained to tell the learner (m > 0, "D = 1") from the expert (m < 0) under a loss phi of
+occmatch.losses:
+
+    minimise over m   E_pi[phi(m)] + E_piE[phi(-m)]  (+ penalty)        Eq 29; its negative is psi*(rho_pi - rho_E)
+
+and the learner's cost is c = -phi(m), which for the logistic loss is log D with D = sigmoid(m). What TRPO maximises
+is one of three rewards, equal in their ordering of pairs and different in their sign:
+
+    neglogd   phi(m) = -log D         positive for phi > 0: every step alive pays, so it favours survival
+    logd      -phi(-m) = log(1 - D)   negative for phi > 0: every step costs, so it favours ending
+    airl      -m = log(1 - D) - log D for the logistic loss: either sign (Fu et al. 2018)
+
+The sign matters only because a terminated episode stops paying. With `absorbing` it does not stop: the state after
+the end becomes part of both occupancy measures, as it is in the paper's definition, and carries a learned reward of
+its own for the rest of the horizon (Kostrikov et al. 2019, discriminator actor-critic).
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from deep.envs import EnvSpec
+from deep.nets import Normaliser, mlp
+from occmatch.losses import Loss
+
+RewardForm = Literal["neglogd", "logd", "airl"]
+
+
+@dataclass(frozen=True)
+class CostConfig:
+    """How the margin net is fitted."""
+
+    hidden: tuple[int, ...] = (100, 100)
+    """Tanh units (Appendix B of the paper)."""
+    lr: float = 3e-4
+    """Adam's learning rate."""
+    steps: int = 5
+    """Adam steps an iteration."""
+    minibatch: int = 512
+    """Pairs of each side in a step; 0 takes the whole batch and all expert pairs."""
+    gradient_penalty: float = 1.0
+    """Weight of E ||grad m||^2 on lines between learner and expert pairs (zero-centred: Thanh-Tung et al. 2019)."""
+    entropy_bonus: float = 0.0
+    """Weight of the classifier's entropy, 1e-3 in the authors' configuration."""
+    update_normaliser: bool = False
+    """Keep updating the input statistics from the learner's pairs."""
+
+
+@dataclass(frozen=True)
+class Side:
+    """One side of the classification: rows [N, D], and the share of its occupancy that lies in the absorbing state."""
+
+    rows: Tensor
+    absorbing: float
+
+
+class MarginNet(nn.Module):
+    """m(s, a) on standardised (obs, act), one-hot acts where discrete, and a flag for the absorbing state."""
+
+    def __init__(
+        self, spec: EnvSpec, absorbing: bool, hidden: tuple[int, ...], generator: torch.Generator
+    ) -> None:
+        super().__init__()
+        self.actions = spec.act_dim if spec.discrete else 0
+        self.flag = int(absorbing)
+        self.normaliser = Normaliser(spec.obs_dim + (0 if spec.discrete else spec.act_dim))
+        self.net = mlp(spec.obs_dim + spec.act_dim + self.flag, 1, hidden, 1.0, generator)
+
+    def continuous(self, obs: np.ndarray, acts: np.ndarray) -> np.ndarray:
+        """The real-valued part of the input, which is what the normaliser standardises."""
+        return obs if self.actions else np.concatenate([obs, acts], 1)
+
+    def rows(self, obs: np.ndarray, acts: np.ndarray) -> Tensor:
+        """Inputs [N, D] of pairs obs [N, O], acts [N, U] or [N]."""
+        parts = [self.normaliser(self.continuous(obs, acts))]
+        if self.actions:
+            parts.append(nn.functional.one_hot(torch.from_numpy(acts), self.actions).float())
+        if self.flag:
+            parts.append(torch.zeros(len(obs), 1))
+        return torch.cat(parts, 1)
+
+    def end_row(self) -> Tensor:
+        """The input [1, D] of the absorbing state: zeros and the flag."""
+        row = torch.zeros(1, self.net[0].in_features)
+        row[0, -1] = 1.0
+        return row
+
+    def forward(self, rows: Tensor) -> Tensor:
+        """Margins [N]."""
+        return self.net(rows)[:, 0]
+
+
+def reward(loss: Loss, form: RewardForm, m: Tensor) -> Tensor:
+    """The reward of margins, elementwise; see the module docstring."""
+    if form == "neglogd":
+        return loss.phi(m)
+    if form == "logd":
+        return -loss.phi(-m)
+    return -m
+
+
+def objective(net: MarginNet, loss: Loss, learner: Side, expert: Side) -> Tensor:
+    """The risk E_pi[phi(m)] + E_piE[phi(-m)], absorbing shares included."""
+    total = torch.zeros(())
+    for side, sign in ((learner, 1.0), (expert, -1.0)):
+        total = total + (1 - side.absorbing) * loss.phi(sign * net(side.rows)).mean()
+        if side.absorbing > 0:
+            total = total + side.absorbing * loss.phi(sign * net(net.end_row())).mean()
+    return total
+
+
+def gradient_penalty(net: MarginNet, learner: Tensor, expert: Tensor, generator: torch.Generator) -> Tensor:
+    """E ||grad m(x)||^2 at x uniform on the segments between paired rows [n, D]."""
+    mix = torch.rand(len(learner), 1, generator=generator)
+    x = (mix * learner + (1 - mix) * expert).requires_grad_()
+    (slope,) = torch.autograd.grad(net(x).sum(), x, create_graph=True)
+    return slope.square().sum(1).mean()
+
+
+def classifier_entropy(m: Tensor) -> Tensor:
+    """Mean entropy of the Bernoulli variables D = sigmoid(m)."""
+    return (nn.functional.softplus(m) - m * torch.sigmoid(m)).mean()
+
+
+def fit(
+    net: MarginNet,
+    optimiser: torch.optim.Optimizer,
+    loss: Loss,
+    learner: Side,
+    expert: Side,
+    config: CostConfig,
+    generator: torch.Generator,
+) -> None:
+    """Take config.steps Adam steps on the penalised risk (Eq 17)."""
+    for _ in range(config.steps):
+        a, b = learner.rows, expert.rows
+        if config.minibatch:
+            a = a[torch.randint(len(a), (config.minibatch,), generator=generator)]
+            b = b[torch.randint(len(b), (config.minibatch,), generator=generator)]
+        total = objective(net, loss, Side(a, learner.absorbing), Side(b, expert.absorbing))
+        if config.gradient_penalty:
+            n = max(len(a), len(b))
+            pairs = (side[torch.randint(len(side), (n,), generator=generator)] for side in (a, b))
+            total = total + config.gradient_penalty * gradient_penalty(net, *pairs, generator)
+        if config.entropy_bonus:
+            total = total - config.entropy_bonus * (classifier_entropy(net(a)) + classifier_entropy(net(b)))
+        optimiser.zero_grad(set_to_none=True)
+        total.backward()
+        optimiser.step()
+
+
+@torch.no_grad()
+def diagnostics(net: MarginNet, loss: Loss, learner: Side, expert: Side) -> dict[str, float]:
+    """Share classified rightly on each side, mean margins, and the risk (2 log 2 where logistic cannot tell)."""
+    a, b = net(learner.rows), net(expert.rows)
+    return {
+        "accuracy_learner": float((a > 0).float().mean()),
+        "accuracy_expert": float((b < 0).float().mean()),
+        "margin_learner": float(a.mean()),
+        "margin_expert": float(b.mean()),
+        "risk": float(objective(net, loss, learner, expert)),
+    }

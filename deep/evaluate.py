@@ -1,0 +1,47 @@
+"""Returns of a policy over whole episodes.
+
+One simulator an episode, each run to the end of its first one: taking the first `episodes` to finish would favour
+short ones.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from deep import envs
+
+Act = Callable[[np.ndarray], np.ndarray]
+
+
+@dataclass(frozen=True)
+class Returns:
+    """Undiscounted returns [episodes] and lengths [episodes]."""
+
+    returns: np.ndarray
+    lengths: np.ndarray
+
+    @property
+    def mean(self) -> float:
+        return float(self.returns.mean())
+
+    @property
+    def std(self) -> float:
+        return float(self.returns.std())
+
+
+def evaluate(env_id: str, act: Act, episodes: int, seed: int, threads: int = 0) -> Returns:
+    """Run `act` (observations [E, O] -> actions [E, U]) for `episodes` whole episodes of the task."""
+    simulator = envs.make(env_id, episodes, seed, threads=threads)
+    obs = simulator.reset()
+    returns = np.zeros(episodes)
+    lengths = np.zeros(episodes, dtype=np.int64)
+    running = np.ones(episodes, dtype=bool)
+    while running.any():
+        step = simulator.step(act(obs))
+        obs = step.obs
+        returns[running] += step.reward[running]
+        lengths[running] += 1
+        running &= ~(step.terminated | step.truncated)
+    simulator.close()
+    return Returns(returns, lengths)

@@ -1,0 +1,189 @@
+"""The policy side that experts and imitators share: collect, estimate advantages, one TRPO step, fit the value.
+
+The value net fitted on batch k is first used on batch k + 1, after that batch has been collected. So the fit runs in
+a thread of its own beside the next collection, and nothing that is computed changes: `collect` waits for it before
+it returns. Random numbers of the two sides come from separate generators.
+"""
+
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from deep import trpo, value
+from deep.advantage import gae
+from deep.envs import Simulator
+from deep.nets import Policy, make_policy
+from deep.rollout import Batch, Collector
+from deep.trpo import TrpoConfig
+from deep.value import ValueConfig, ValueNet
+
+Extra = Callable[[Policy], Tensor]
+
+
+@dataclass(frozen=True)
+class LearnerConfig:
+    """How a policy is improved."""
+
+    simulators: int = 32
+    """E, simulators stepped together."""
+    batch: int = 2000
+    """State-action pairs an iteration, rounded up to a multiple of the simulators."""
+    gamma: float = 0.99
+    """Discount."""
+    gae_lambda: float = 0.97
+    """Lambda of generalised advantage estimation (Schulman et al. 2016)."""
+    hidden: tuple[int, ...] = (100, 100)
+    """Tanh units of the policy and of the value net (Appendix B of the paper)."""
+    log_std: float = 0.0
+    """Initial log standard deviation of a Gaussian policy, in its action units."""
+    update_normaliser: bool = True
+    """Keep updating the observation statistics from what the policy meets."""
+    trpo: TrpoConfig = field(default_factory=TrpoConfig)
+    """The natural step."""
+    value: ValueConfig = field(default_factory=ValueConfig)
+    """The value regression."""
+
+    @property
+    def steps(self) -> int:
+        """Steps of every simulator in a batch."""
+        return -(-self.batch // self.simulators)
+
+
+class Learner:
+    """A policy, its value net and the simulators they live on."""
+
+    def __init__(self, simulator: Simulator, config: LearnerConfig, seed: np.random.SeedSequence) -> None:
+        weights, acting, fisher, fitting = (torch_generator(s) for s in seed.spawn(4))
+        self.config = config
+        self.policy = make_policy(simulator.spec, config.hidden, config.log_std, weights)
+        self.value = ValueNet(self.policy.normaliser, simulator.spec.horizon, config.hidden, weights)
+        self.optimiser = torch.optim.Adam(self.value.net.parameters(), lr=config.value.lr, fused=True)
+        self.collector = Collector(simulator, acting)
+        self.fisher, self.fitting = fisher, fitting
+        self.env_steps = 0
+        self._worker = ThreadPoolExecutor(1, thread_name_prefix="value")
+        self._pending: Future[None] | None = None
+
+    def collect(self) -> Batch:
+        """A batch under the current policy; the value fit of the last one, if still running, ends within."""
+        batch = self.collector.collect(self.policy, self.config.steps)
+        self.env_steps += batch.size
+        self.settle()
+        return batch
+
+    def settle(self) -> None:
+        """Wait for the value fit, and raise what it raised."""
+        if self._pending is not None:
+            pending, self._pending = self._pending, None
+            pending.result()
+
+    def improve(
+        self, batch: Batch, rewards: np.ndarray, end_value: float = 0.0, extra: Extra | None = None
+    ) -> dict[str, float | str]:
+        """One TRPO step on rewards [T, E]; `end_value` is the return after termination. Returns the metrics."""
+        config, steps = self.config, batch.rewards.shape[0]
+        v, nv = self._values(batch, end_value)
+        advantages = gae(rewards, v, nv, batch.ended, config.gamma, config.gae_lambda)
+        targets = (advantages + v).reshape(-1)
+        spread = advantages.std()
+        standard = (advantages - advantages.mean()) / (spread if spread > 0 else 1.0)
+        x = self.policy.normaliser(batch.flat("obs"))
+        acts = self.policy.encode(batch.flat("acts"))
+        info = trpo.step(
+            self.policy,
+            x,
+            acts,
+            torch.from_numpy(standard.reshape(-1).astype(np.float32)),
+            config.trpo,
+            self.fisher,
+            extra,
+        )
+        explained = value.explained_variance(v.reshape(-1), targets)
+        if config.update_normaliser:
+            self.policy.normaliser.update(batch.flat("obs"))
+        inputs = self.value.inputs(batch.flat("obs"), batch.flat("elapsed"))
+        self._pending = self._worker.submit(
+            value.fit, self.value, self.optimiser, inputs, targets, config.value, self.fitting
+        )
+        std = (
+            torch.exp(self.policy.log_std.detach()).mean().item() if hasattr(self.policy, "log_std") else 0.0
+        )
+        return {
+            "kl": info.kl,
+            "entropy": info.entropy,
+            "policy_std": std,
+            "improvement": info.improvement,
+            "step_accepted": info.accepted,
+            "cg_residual": info.cg_residual,
+            "grad_norm": info.grad_norm,
+            "explained_variance": explained,
+            "batch_steps": steps,
+            "event": info.event,
+        }
+
+    def _values(self, batch: Batch, end_value: float) -> tuple[np.ndarray, np.ndarray]:
+        """V(s_t) and V(s_{t+1}), [T, E]; the latter is `end_value` after termination."""
+        v = self.value.predict(batch.flat("obs"), batch.flat("elapsed")).reshape(batch.rewards.shape)
+        # Within an episode the successor is the next row, so that only ends and the last row cost another evaluation.
+        nv = np.empty_like(v)
+        nv[:-1] = v[1:]
+        fresh = batch.ended.copy()
+        fresh[-1] = True
+        nv[fresh] = self.value.predict(batch.next_obs[fresh], batch.elapsed[fresh] + 1)
+        nv[batch.terminated] = end_value
+        return v, nv
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Every tensor that an exact continuation needs; waits for the value fit."""
+        self.settle()
+        state = {f"policy.{k}": v for k, v in self.policy.state_dict().items()}
+        state |= {f"value.{k}": v for k, v in self.value.state_dict().items()}
+        state |= {f"value_adam.{k}": v for k, v in adam_state(self.optimiser).items()}
+        state |= {f"collector.{k}": torch.from_numpy(v) for k, v in self.collector.state_dict().items()}
+        state |= {"fisher": self.fisher.get_state(), "fitting": self.fitting.get_state()}
+        return state | {"env_steps": torch.tensor(self.env_steps)}
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """Continue from state_dict() of a learner of the same configuration."""
+        self.settle()
+        self.policy.load_state_dict(below(state, "policy."))
+        self.value.load_state_dict(below(state, "value."))
+        load_adam_state(self.optimiser, below(state, "value_adam."))
+        self.collector.load_state_dict({k: v.numpy() for k, v in below(state, "collector.").items()})
+        self.fisher.set_state(state["fisher"])
+        self.fitting.set_state(state["fitting"])
+        self.env_steps = int(state["env_steps"])
+
+    def close(self) -> None:
+        self._worker.shutdown(wait=True, cancel_futures=True)
+        self.collector.simulator.close()
+
+
+def torch_generator(seed: np.random.SeedSequence) -> torch.Generator:
+    """A torch generator seeded from a NumPy seed sequence."""
+    return torch.Generator().manual_seed(int(seed.generate_state(1, np.uint64)[0] >> np.uint64(1)))
+
+
+def below(state: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """The entries under a prefix, without it."""
+    return {k[len(prefix) :]: v for k, v in state.items() if k.startswith(prefix)}
+
+
+def adam_state(optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """Adam's moments and step counts as flat named tensors."""
+    entries = optimiser.state_dict()["state"]
+    return {f"{i}.{name}": tensor for i, slots in entries.items() for name, tensor in slots.items()}
+
+
+def load_adam_state(optimiser: torch.optim.Optimizer, flat: dict[str, Tensor]) -> None:
+    """Inverse of adam_state; the hyperparameters stay the optimiser's own."""
+    full = optimiser.state_dict()
+    slots: dict[int, dict[str, Tensor]] = {}
+    for key, tensor in flat.items():
+        index, name = key.split(".", 1)
+        slots.setdefault(int(index), {})[name] = tensor
+    optimiser.load_state_dict(full | {"state": slots})

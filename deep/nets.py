@@ -1,0 +1,231 @@
+"""Networks: the tanh MLP of the paper, policies with their distributions, and the running normaliser.
+
+Appendix B of Ho & Ermon (2016): two hidden layers of 100 tanh units; a Gaussian policy has a state-independent,
+trainable log standard deviation. Actions of a Gaussian policy are expressed in units of `act_std` around `act_mean`
+(those of the expert in imitation, 0 and 1 otherwise), so that one initial deviation suits every task.
+
+Parameters are float32. Everything random draws from a passed torch.Generator.
+"""
+
+import math
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from deep.envs import EnvSpec
+
+CLIP = 10.0  # standardised inputs beyond this many deviations carry no more information for a tanh unit
+
+
+def mlp(
+    inputs: int, outputs: int, hidden: tuple[int, ...], gain: float, generator: torch.Generator
+) -> nn.Sequential:
+    """Tanh MLP with orthogonal weights of gain sqrt(2) inside and `gain` at the end, zero biases.
+
+    A small last gain (0.01 for policies) starts every action near its mean (Andrychowicz et al. 2021, Section 3.2).
+    """
+    sizes = (inputs, *hidden, outputs)
+    layers: list[nn.Module] = []
+    for i, (a, b) in enumerate(zip(sizes[:-1], sizes[1:], strict=True)):
+        last = i == len(hidden)
+        linear = nn.Linear(a, b)
+        nn.init.orthogonal_(linear.weight, gain if last else math.sqrt(2), generator=generator)
+        nn.init.zeros_(linear.bias)
+        layers += [linear] if last else [linear, nn.Tanh()]
+    return nn.Sequential(*layers)
+
+
+class Normaliser(nn.Module):
+    """Running mean and deviation of rows in R^D (Chan et al. 1983), float64; applied with a clip to +-CLIP."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(dim, dtype=torch.float64))
+        self.register_buffer("m2", torch.zeros(dim, dtype=torch.float64))
+        self.register_buffer("count", torch.zeros((), dtype=torch.float64))
+        self._refresh()
+
+    def _refresh(self) -> None:
+        # Plain arrays beside the buffers: the rollout calls forward once a step, where a torch call costs more.
+        self._mean = self.mean.numpy()
+        std = np.sqrt(self.m2.numpy() / max(float(self.count), 1.0))
+        # A constant coordinate (deviation at rounding level) is centred and left unscaled.
+        flat = (float(self.count) < 2) | (std <= 1e-6 * np.maximum(1.0, np.abs(self._mean)))
+        self._scale = 1.0 / np.where(flat, 1.0, std)
+
+    @property
+    def std(self) -> np.ndarray:
+        """The deviation in use, 1 for coordinates that do not vary."""
+        return 1.0 / self._scale
+
+    def update(self, rows: np.ndarray) -> None:
+        """Merge rows [N, D] into the statistics."""
+        n = float(len(rows))
+        if n == 0:
+            return
+        mean = rows.mean(0)
+        m2 = np.square(rows - mean).sum(0)
+        old = float(self.count)
+        delta = mean - self._mean
+        self.mean += torch.from_numpy(delta * (n / (old + n)))
+        self.m2 += torch.from_numpy(m2 + np.square(delta) * (old * n / (old + n)))
+        self.count += n
+        self._refresh()
+
+    def forward(self, rows: np.ndarray) -> Tensor:
+        """Standardised rows as float32, shape kept."""
+        x = (rows - self._mean) * self._scale
+        return torch.from_numpy(np.clip(x, -CLIP, CLIP).astype(np.float32))
+
+    def _load_from_state_dict(self, *args, **kwargs) -> None:
+        super()._load_from_state_dict(*args, **kwargs)
+        self._refresh()
+
+
+@dataclass(frozen=True)
+class Gaussian:
+    """N(mean, diag exp(2 log_std)); mean [N, U], log_std [U]."""
+
+    mean: Tensor
+    log_std: Tensor
+
+    def log_prob(self, acts: Tensor) -> Tensor:
+        z = (acts - self.mean) * torch.exp(-self.log_std)
+        return -0.5 * (z * z).sum(-1) - self.log_std.sum() - 0.5 * math.log(2 * math.pi) * acts.shape[-1]
+
+    def kl(self, other: "Gaussian") -> Tensor:
+        """KL(self || other), [N]."""
+        ratio = torch.exp(2 * (self.log_std - other.log_std))
+        shift = ((self.mean - other.mean) * torch.exp(-other.log_std)) ** 2
+        return 0.5 * (ratio + shift - 1.0 + 2 * (other.log_std - self.log_std)).sum(-1)
+
+    def entropy(self) -> Tensor:
+        return (self.log_std + 0.5 * math.log(2 * math.pi * math.e)).sum().expand(self.mean.shape[0])
+
+    def sample(self, generator: torch.Generator) -> Tensor:
+        noise = torch.randn(self.mean.shape, generator=generator)
+        return self.mean + torch.exp(self.log_std) * noise
+
+    def mode(self) -> Tensor:
+        return self.mean
+
+    def detach(self) -> "Gaussian":
+        return Gaussian(self.mean.detach(), self.log_std.detach())
+
+
+@dataclass(frozen=True)
+class Categorical:
+    """softmax(logits), logits [N, A]; log-probabilities are kept normalised."""
+
+    logp: Tensor
+
+    @classmethod
+    def of(cls, logits: Tensor) -> "Categorical":
+        return cls(torch.log_softmax(logits, -1))
+
+    def log_prob(self, acts: Tensor) -> Tensor:
+        return self.logp.gather(-1, acts[:, None])[:, 0]
+
+    def kl(self, other: "Categorical") -> Tensor:
+        """KL(self || other), [N]."""
+        return (self.logp.exp() * (self.logp - other.logp)).sum(-1)
+
+    def entropy(self) -> Tensor:
+        return -(self.logp.exp() * self.logp).sum(-1)
+
+    def sample(self, generator: torch.Generator) -> Tensor:
+        return torch.multinomial(self.logp.exp(), 1, generator=generator)[:, 0]
+
+    def mode(self) -> Tensor:
+        return self.logp.argmax(-1)
+
+    def detach(self) -> "Categorical":
+        return Categorical(self.logp.detach())
+
+
+Distribution = Gaussian | Categorical
+
+
+class Policy(nn.Module, ABC):
+    """A stochastic policy: raw observations in, distribution over encoded actions out.
+
+    `encode` maps environment actions to what the distribution is over, `decode` maps back.
+    """
+
+    def __init__(
+        self, spec: EnvSpec, outputs: int, hidden: tuple[int, ...], generator: torch.Generator
+    ) -> None:
+        super().__init__()
+        self.normaliser = Normaliser(spec.obs_dim)
+        self.net = mlp(spec.obs_dim, outputs, hidden, 0.01, generator)
+
+    @abstractmethod
+    def forward(self, x: Tensor) -> Distribution:
+        """The distribution at standardised observations x [N, O]."""
+
+    @abstractmethod
+    def encode(self, acts: np.ndarray) -> Tensor:
+        """Environment actions as the distribution's values."""
+
+    @abstractmethod
+    def decode(self, values: Tensor) -> np.ndarray:
+        """The distribution's values as environment actions."""
+
+    @torch.no_grad()
+    def act(self, obs: np.ndarray, generator: torch.Generator | None = None) -> np.ndarray:
+        """Actions at raw observations obs [E, O]: sampled, or the mode where generator is None."""
+        dist = self(self.normaliser(obs))
+        return self.decode(dist.mode() if generator is None else dist.sample(generator))
+
+
+class GaussianPolicy(Policy):
+    """Box actions: act = act_mean + act_std * z with z ~ N(net(x), diag exp(2 log_std)); never clipped."""
+
+    def __init__(
+        self, spec: EnvSpec, hidden: tuple[int, ...], log_std: float, generator: torch.Generator
+    ) -> None:
+        super().__init__(spec, spec.act_dim, hidden, generator)
+        self.log_std = nn.Parameter(torch.full((spec.act_dim,), float(log_std)))
+        self.register_buffer("act_mean", torch.zeros(spec.act_dim, dtype=torch.float64))
+        self.register_buffer("act_std", torch.ones(spec.act_dim, dtype=torch.float64))
+
+    def forward(self, x: Tensor) -> Gaussian:
+        return Gaussian(self.net(x), self.log_std)
+
+    def set_units(self, acts: np.ndarray) -> None:
+        """Express actions in the mean and deviation of acts [N, U]."""
+        std = acts.std(0)
+        self.act_mean.copy_(torch.from_numpy(acts.mean(0)))
+        self.act_std.copy_(torch.from_numpy(np.where(std > 1e-6, std, 1.0)))
+
+    def encode(self, acts: np.ndarray) -> Tensor:
+        return torch.from_numpy(((acts - self.act_mean.numpy()) / self.act_std.numpy()).astype(np.float32))
+
+    def decode(self, values: Tensor) -> np.ndarray:
+        return values.numpy().astype(np.float64) * self.act_std.numpy() + self.act_mean.numpy()
+
+
+class CategoricalPolicy(Policy):
+    """Discrete actions 0, ..., A - 1."""
+
+    def __init__(self, spec: EnvSpec, hidden: tuple[int, ...], generator: torch.Generator) -> None:
+        super().__init__(spec, spec.act_dim, hidden, generator)
+
+    def forward(self, x: Tensor) -> Categorical:
+        return Categorical.of(self.net(x))
+
+    def encode(self, acts: np.ndarray) -> Tensor:
+        return torch.from_numpy(np.asarray(acts, dtype=np.int64))
+
+    def decode(self, values: Tensor) -> np.ndarray:
+        return values.numpy()
+
+
+def make_policy(spec: EnvSpec, hidden: tuple[int, ...], log_std: float, generator: torch.Generator) -> Policy:
+    """The policy class that fits the action space."""
+    if spec.discrete:
+        return CategoricalPolicy(spec, hidden, generator)
+    return GaussianPolicy(spec, hidden, log_std, generator)

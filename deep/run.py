@@ -1,0 +1,264 @@
+"""The run folder: configuration, metrics, checkpoints, and a loop that can be interrupted and resumed.
+
+    config.json        the resolved configuration, with versions and commit
+    metrics.jsonl      one line an iteration
+    events.out.*       the same for TensorBoard
+    checkpoints/       <iteration>.safetensors and <iteration>.json, the last three
+    result.json        the closing numbers, when the run has finished
+
+A checkpoint is written to temporary names and renamed, tensors first: the JSON file, which carries their checksum,
+exists only once they are complete. Resuming drops the metric lines beyond the checkpoint, so that a resumed folder
+reads like one that was never interrupted.
+"""
+
+import hashlib
+import json
+import os
+import platform
+import signal
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Protocol
+
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+from torch import Tensor
+
+Metrics = dict[str, Any]
+KEEP = 3  # checkpoints; more than one, so that a damaged last one costs minutes and not the run
+PACKAGES = ("occmatch", "torch", "numpy", "gymnasium", "mujoco")
+
+
+class Algorithm(Protocol):
+    """What the loop drives."""
+
+    iteration: int
+
+    @property
+    def env_steps(self) -> int: ...
+
+    def iterate(self) -> Metrics: ...
+
+    def state_dict(self) -> dict[str, Tensor]: ...
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None: ...
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of the packages that a result depends on."""
+    found = {"python": platform.python_version(), "machine": platform.machine()}
+    for name in PACKAGES:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            found[name] = "not installed as a package"
+    return found
+
+
+def commit() -> str | None:
+    """The commit of the source tree, with "+changes" where it was edited; None outside a repository."""
+    root = Path(__file__).resolve().parent.parent
+    try:
+        git = ["git", "-C", str(root)]
+        head = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, timeout=10)
+        status = subprocess.run(
+            [*git, "status", "--porcelain", "-uno"], capture_output=True, text=True, timeout=10
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    if head.returncode != 0:
+        return None
+    return head.stdout.strip() + ("+changes" if status.stdout.strip() else "")
+
+
+def new_folder(name: str) -> Path:
+    """runs/<name>, with a counter where that is taken."""
+    folder, count = Path("runs") / name, 1
+    while folder.exists():
+        count += 1
+        folder = Path("runs") / f"{name}-{count}"
+    return folder
+
+
+def write_atomic(path: Path, data: bytes) -> None:
+    """Replace a file in one step: a reader sees the old bytes or the new ones."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    try:
+        with open(temporary, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_json(path: Path, value: Any) -> None:
+    write_atomic(path, (json.dumps(value, indent=2) + "\n").encode())
+
+
+def read_json(path: Path) -> Any:
+    """Parse a JSON file; ValueError names the file and the place."""
+    try:
+        return json.loads(path.read_text())
+    except FileNotFoundError:
+        raise ValueError(f"{path}: expected a JSON file, but there is none") from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path}: expected JSON, but {error}") from None
+
+
+def save_tensors(path: Path, tensors: dict[str, Tensor]) -> str:
+    """Write safetensors atomically; returns their SHA-256."""
+    data = save({k: v.detach().contiguous().clone() for k, v in tensors.items()})
+    write_atomic(path, data)
+    return hashlib.sha256(data).hexdigest()
+
+
+def load_tensors(path: Path, checksum: str | None = None) -> dict[str, Tensor]:
+    """Read safetensors; ValueError if the bytes are not those that were written."""
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        raise ValueError(f"{path}: expected a safetensors file, but there is none") from None
+    if checksum is not None and hashlib.sha256(data).hexdigest() != checksum:
+        raise ValueError(
+            f"{path}: expected the bytes with SHA-256 {checksum}, but the file was changed or cut short"
+        )
+    try:
+        return load(data)
+    except SafetensorError as error:
+        raise ValueError(f"{path}: expected safetensors, but {error}") from None
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    iteration: int
+    tensors: dict[str, Tensor]
+
+
+class Run:
+    """One run folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._log: Any = None
+        self._board: Any = None
+
+    @classmethod
+    def create(cls, folder: Path, command: str, config: dict[str, Any]) -> "Run":
+        """A new folder; refuses one that already holds a run."""
+        if (folder / "config.json").exists():
+            raise ValueError(
+                f"out must be a new folder, but {folder} holds a run; continue it with --resume {folder}"
+            )
+        folder.mkdir(parents=True, exist_ok=True)
+        record = {"command": command, "config": config, "versions": versions(), "commit": commit()}
+        write_json(folder / "config.json", record)
+        return cls(folder)
+
+    @classmethod
+    def open(cls, folder: Path, command: str) -> tuple["Run", dict[str, Any]]:
+        """An existing folder and the configuration it was made with."""
+        record = read_json(folder / "config.json")
+        if not isinstance(record, dict) or record.get("command") != command:
+            found = record.get("command") if isinstance(record, dict) else type(record).__name__
+            raise ValueError(f"resume must be a run of {command}, but {folder} holds one of {found}")
+        return cls(folder), record["config"]
+
+    def log(self, metrics: Metrics) -> None:
+        """Append one line to metrics.jsonl and its numbers to TensorBoard."""
+        if self._log is None:
+            self._start_logs(metrics["iteration"])
+        self._log.write(json.dumps(metrics) + "\n")
+        self._log.flush()
+        for name, number in metrics.items():
+            if isinstance(number, int | float) and name != "iteration":
+                self._board.add_scalar(name, number, metrics["env_steps"])
+
+    def _start_logs(self, iteration: int) -> None:
+        # Imported late: TensorBoard takes a second to load, and readers of a run do not need it.
+        from torch.utils.tensorboard import SummaryWriter
+
+        path = self.folder / "metrics.jsonl"
+        kept = [m for m in self.metrics() if m["iteration"] < iteration]
+        write_atomic(path, "".join(json.dumps(m) + "\n" for m in kept).encode())
+        self._log = open(path, "a")
+        purge = kept[-1]["env_steps"] + 1 if kept else 0
+        self._board = SummaryWriter(str(self.folder), purge_step=purge)
+
+    def metrics(self) -> list[Metrics]:
+        """The logged lines; a last line cut short by a kill is left out."""
+        path = self.folder / "metrics.jsonl"
+        lines = path.read_text().split("\n")[:-1] if path.exists() else []
+        return [json.loads(line) for line in lines]
+
+    def save(self, algorithm: Algorithm) -> None:
+        """Write a checkpoint, then drop all but the last KEEP."""
+        folder = self.folder / "checkpoints"
+        folder.mkdir(exist_ok=True)
+        name = f"{algorithm.iteration:06d}"
+        checksum = save_tensors(folder / f"{name}.safetensors", algorithm.state_dict())
+        record = {"iteration": algorithm.iteration, "env_steps": algorithm.env_steps, "sha256": checksum}
+        write_json(folder / f"{name}.json", record)
+        for old in sorted(folder.glob("*.json"))[:-KEEP]:
+            old.unlink()
+            old.with_suffix(".safetensors").unlink(missing_ok=True)
+
+    def latest(self) -> Checkpoint | None:
+        """The newest checkpoint whose checksum holds; None where there is none at all."""
+        records = sorted((self.folder / "checkpoints").glob("*.json"), reverse=True)
+        problems = []
+        for path in records:
+            try:
+                record = read_json(path)
+                tensors = load_tensors(path.with_suffix(".safetensors"), record["sha256"])
+                return Checkpoint(int(record["iteration"]), tensors)
+            except (ValueError, KeyError, TypeError) as error:
+                problems.append(str(error))
+        if problems:
+            raise ValueError(f"{self.folder}: no checkpoint can be read: {problems[0]}")
+        return None
+
+    def close(self) -> None:
+        for log in (self._log, self._board):
+            if log is not None:
+                log.close()
+        self._log = self._board = None
+
+
+class Interrupted(Exception):
+    """Ctrl-C came; the checkpoint is written."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(f"interrupted; continue with --resume {folder}")
+
+
+def iterations(run: Run, algorithm: Algorithm, steps: int, checkpoint_every: int) -> Iterator[Metrics]:
+    """Iterate until env_steps reaches `steps`, logging each line and writing checkpoints; yields the metrics.
+
+    Ctrl-C lets the iteration in progress end, writes a checkpoint and raises Interrupted.
+    """
+    stop = False
+
+    def request(signum: int, frame: Any) -> None:
+        nonlocal stop
+        if stop:  # a second Ctrl-C does not wait
+            raise KeyboardInterrupt
+        stop = True
+
+    before = signal.signal(signal.SIGINT, request)
+    try:
+        while algorithm.env_steps < steps:
+            metrics = algorithm.iterate()
+            run.log(metrics)
+            last = algorithm.env_steps >= steps
+            if last or stop or algorithm.iteration % checkpoint_every == 0:
+                run.save(algorithm)
+            if stop:
+                raise Interrupted(run.folder)
+            yield metrics
+    finally:
+        signal.signal(signal.SIGINT, before)

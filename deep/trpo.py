@@ -1,0 +1,168 @@
+"""Trust region policy optimisation (Schulman et al. 2015): one natural step under a KL bound.
+
+    maximise  L(theta) = E[ pi_theta(a|s) / pi_old(a|s) * A(s,a) ] + extra(theta)
+    subject to  E_s[ KL(pi_old(.|s) || pi_theta(.|s)) ] <= delta
+
+The direction solves (F + damping I) x = grad L by conjugate gradients on Fisher-vector products, F being the Hessian
+of the mean KL at theta_old; the first trial step sqrt(2 delta / x'Fx) x lies on the quadratic model's bound, and
+backtracking makes L rise and the true KL hold. In the paper this is Eq 18's step with A from the cost -c.
+
+Parameters are float32; the conjugate gradients and the dot products run in float64. A step that meets a non-finite
+number, negative curvature or a residual that does not fall is an event in the result, never a NaN in the weights.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from deep.nets import Distribution, Policy
+
+
+@dataclass(frozen=True)
+class TrpoConfig:
+    """delta, damping added to F, CG iterations, samples for F (a fraction of the batch), line-search halvings."""
+
+    max_kl: float = 0.01
+    damping: float = 0.1
+    cg_iterations: int = 10
+    fisher_fraction: float = 0.1
+    backtracks: int = 10
+
+
+@dataclass(frozen=True)
+class TrpoInfo:
+    """What a step did. `accepted` is the fraction of the full step (0: none); `event` names a guard that acted."""
+
+    kl: float
+    entropy: float
+    improvement: float
+    accepted: float
+    cg_residual: float
+    grad_norm: float
+    event: str
+
+
+def flat(tensors: list[Tensor] | tuple[Tensor, ...]) -> Tensor:
+    """Concatenate as one float64 vector."""
+    return torch.cat([t.reshape(-1) for t in tensors]).double()
+
+
+def assign(params: list[nn.Parameter], vector: Tensor) -> None:
+    """Write a flat vector back into parameters."""
+    with torch.no_grad():
+        start = 0
+        for p in params:
+            p.copy_(vector[start : start + p.numel()].view_as(p))
+            start += p.numel()
+
+
+def fisher_product(policy: Policy, x: Tensor) -> Callable[[Tensor], Tensor]:
+    """v -> F v, F the Hessian at the current parameters of the mean KL from the current policy over x [N, O].
+
+    The gradient of the KL is built once; each product is one backward pass through it.
+    """
+    params = list(trainable(policy))
+    now = policy(x)
+    gradient = torch.autograd.grad(now.detach().kl(now).mean(), params, create_graph=True)
+    joined = torch.cat([g.reshape(-1) for g in gradient])
+
+    def product(v: Tensor) -> Tensor:
+        return flat(torch.autograd.grad(joined, params, grad_outputs=v.float(), retain_graph=True))
+
+    return product
+
+
+def trainable(policy: Policy) -> list[nn.Parameter]:
+    """The policy's parameters in a fixed order."""
+    return [p for p in policy.parameters() if p.requires_grad]
+
+
+def conjugate_gradients(
+    product: Callable[[Tensor], Tensor], b: Tensor, iterations: int, tol: float = 1e-10
+) -> tuple[Tensor, float, bool]:
+    """Solve A x = b for positive definite A; returns x, |b - A x| / |b| as CG tracks it, and whether x'Ax <= 0 was met.
+
+    The iterate with the least residual is kept: beyond it, rounding has the upper hand.
+    """
+    x, r, p = torch.zeros_like(b), b.clone(), b.clone()
+    rr = r @ r
+    norm = float(rr) ** 0.5
+    best, best_residual = x.clone(), 1.0
+    for _ in range(iterations):
+        z = product(p)
+        curvature = p @ z
+        if not torch.isfinite(curvature) or curvature <= 0:
+            return best, best_residual, True
+        alpha = rr / curvature
+        x, r = x + alpha * p, r - alpha * z
+        new = r @ r
+        residual = float(new) ** 0.5 / norm
+        if residual < best_residual:
+            best, best_residual = x, residual
+        if residual < tol:
+            break
+        p, rr = r + (new / rr) * p, new
+    return best, best_residual, False
+
+
+def step(
+    policy: Policy,
+    x: Tensor,
+    acts: Tensor,
+    advantages: Tensor,
+    config: TrpoConfig,
+    generator: torch.Generator,
+    extra: Callable[[Policy], Tensor] | None = None,
+) -> TrpoInfo:
+    """Change the policy's weights by one step; x [N, O] standardised, acts encoded, advantages [N] as used.
+
+    `extra(policy)` is a scalar added to L (GAIL's auxiliary cloning term).
+    """
+    params = trainable(policy)
+    before = flat([p.detach() for p in params])
+    dist = policy(x)
+    old, old_logp = dist.detach(), dist.log_prob(acts).detach()
+
+    def objective(dist: Distribution) -> Tensor:
+        ratio = torch.exp(dist.log_prob(acts) - old_logp)
+        value = (ratio * advantages).mean()
+        return value if extra is None else value + extra(policy)
+
+    start = objective(dist)
+    g = flat(torch.autograd.grad(start, params))
+    entropy = float(dist.entropy().mean().detach())
+
+    def nothing(event: str, residual: float = 1.0) -> TrpoInfo:
+        assign(params, before)
+        return TrpoInfo(0.0, entropy, 0.0, 0.0, residual, float(g.norm()), event)
+
+    if not torch.isfinite(g).all():
+        return nothing("non-finite gradient")
+    if float(g.norm()) == 0.0:
+        return nothing("zero gradient")
+    rows = max(1, round(config.fisher_fraction * len(x)))
+    subset = x if rows >= len(x) else x[torch.randperm(len(x), generator=generator)[:rows]]
+    product = fisher_product(policy, subset)
+    direction, residual, indefinite = conjugate_gradients(
+        lambda v: product(v) + config.damping * v, g, config.cg_iterations
+    )
+    event = "negative curvature" if indefinite else ""
+    if residual >= 1.0:
+        # Not even the first conjugate direction helped: fall back on the gradient, which the line search still bounds.
+        direction, event = g, event or "cg residual did not fall"
+    quadratic = float(direction @ (product(direction) + config.damping * direction))
+    if not quadratic > 0:
+        return nothing("no curvature along the step", residual)
+    full = direction * (2 * config.max_kl / quadratic) ** 0.5
+    fraction = 1.0
+    with torch.no_grad():
+        for _ in range(config.backtracks):
+            assign(params, before + fraction * full)
+            new = policy(x)
+            gain, kl = float(objective(new) - start), float(old.kl(new).mean())
+            if gain > 0 and kl <= config.max_kl:
+                return TrpoInfo(kl, entropy, gain, fraction, residual, float(g.norm()), event)
+            fraction *= 0.5
+    return nothing(event or "line search failed", residual)
