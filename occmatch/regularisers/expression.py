@@ -1,0 +1,109 @@
+"""Any convex regulariser that the user writes in cvxpy; its numbers come from a conic solver."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from occmatch.candidate import NoBestCost
+from occmatch.regularisers.base import Array, Regulariser
+
+FEASIBILITY = 1e-8
+"""Violation of the user's own constraints that counts as the conic solver's rounding."""
+
+
+@dataclass(frozen=True, eq=False)
+class Expression(Regulariser):
+    """psi(c) = the convex expression fn(c), where fn takes a cvxpy Variable [S, A].
+
+    fn returns a scalar expression, or a pair (expression, constraints) where psi is +inf off the constraints.
+    Numbers are those of Clarabel at tolerance 1e-11, so that they carry a relative error of that order.
+    Raises ValueError where the expression is not convex by the rules of disciplined convex programming.
+    """
+
+    fn: Callable[[Any], Any]
+
+    def build(self, c: Any) -> tuple[Any, list[Any]]:
+        """fn(c) and all constraints of its domain for a cvxpy expression c [S, A]."""
+        out = self.fn(c)
+        expression, constraints = out if isinstance(out, tuple) else (out, [])
+        if np.isscalar(expression):
+            import cvxpy as cp
+
+            expression = cp.Constant(expression)
+        if expression.size != 1 or not expression.is_convex() or not all(k.is_dcp() for k in constraints):
+            raise ValueError(
+                "fn must return a scalar convex expression (and convex constraints), but returns one of "
+                f"curvature {expression.curvature} and shape {expression.shape}. Likely causes: "
+                "(a) a sum over entries is missing; (b) the function is concave; "
+                "(c) it is convex, but not written by cvxpy's rules"
+            )
+        return expression, [*constraints, *expression.domain]
+
+    def value(self, c: Array) -> float:
+        import cvxpy as cp
+
+        variable = cp.Variable(np.shape(c))
+        expression, constraints = self.build(variable)
+        # Auxiliary variables of the user's own would have no value: minimise over them with c held fixed.
+        if any(v.id != variable.id for part in (expression, *constraints) for v in part.variables()):
+            problem = cp.Problem(cp.Minimize(expression), [*constraints, variable == c])
+            return float(problem.value) if _solve(problem) in cp.settings.SOLUTION_PRESENT else np.inf
+        variable.value = np.asarray(c, dtype=np.float64)
+        slack = FEASIBILITY * (1 + float(np.abs(c).max()))
+        if any(np.max(k.violation()) > slack for k in constraints):
+            return np.inf
+        value = float(np.asarray(expression.value).item())
+        return np.inf if np.isnan(value) else value
+
+    def conjugate(self, x: Array) -> float:
+        import cvxpy as cp
+
+        problem, _ = self._supremum(x)
+        status = _solve(problem)
+        return float(problem.value) if status in cp.settings.SOLUTION_PRESENT else np.inf
+
+    def best_cost(self, rho: Array, rho_E: Array) -> Array:
+        import cvxpy as cp
+
+        x = np.asarray(rho, dtype=np.float64) - rho_E
+        problem, c = self._supremum(x)
+        status = _solve(problem)
+        if status not in cp.settings.SOLUTION_PRESENT:
+            raise NoBestCost(
+                f"sup <x, c> - psi(c) is {status}", x / max(np.abs(x).max(), 1e-300), unbounded=True
+            )
+        return np.asarray(c.value)
+
+    def repair(self, c: Array) -> Array:
+        import cvxpy as cp
+
+        if self.value(c) < np.inf:
+            return np.asarray(c)
+        variable = cp.Variable(np.shape(c))
+        problem = cp.Problem(cp.Minimize(cp.sum_squares(variable - c)), self.build(variable)[1])
+        return (
+            np.asarray(variable.value) if _solve(problem) in cp.settings.SOLUTION_PRESENT else np.asarray(c)
+        )
+
+    def _supremum(self, x: Array) -> tuple[Any, Any]:
+        import cvxpy as cp
+
+        c = cp.Variable(np.shape(x))
+        expression, constraints = self.build(c)
+        return cp.Problem(cp.Maximize(cp.sum(cp.multiply(x, c)) - expression), constraints), c
+
+
+def _solve(problem: Any) -> str:
+    """Clarabel at tight tolerances; the status, 'solver_error' where it raises."""
+    import cvxpy as cp
+
+    tight = {"tol_gap_abs": 1e-11, "tol_gap_rel": 1e-11, "tol_feas": 1e-11}
+    try:
+        problem.solve(solver=cp.CLARABEL, **tight)
+    except cp.error.SolverError:
+        return "solver_error"
+    return str(problem.status)

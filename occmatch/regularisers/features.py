@@ -1,0 +1,53 @@
+"""Linear cost classes c = sum_k w_k f_k: coordinates, feature gaps, and membership up to rounding.
+
+Without features the class is all of R^{S x A} in the indicator basis, and w is the cost itself.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from occmatch import checks
+from occmatch.regularisers.base import DOMAIN_RTOL, Array
+
+
+def check(features: Array | None) -> Array | None:
+    """features as a finite float64 array [S, A, K] or None, or ValueError with the offending entry."""
+    if features is None:
+        return None
+    features = checks.real_array(features, "features").copy()
+    if features.ndim != 3 or 0 in features.shape:
+        raise ValueError(f"features must have shape [S, A, K], but has shape {features.shape}")
+    features.flags.writeable = False
+    return features
+
+
+def combine(features: Array | None, w: Array) -> Array:
+    """c(s, a) = sum_k w_k f_k(s, a), [S, A]."""
+    return w if features is None else features @ w
+
+
+def gaps(features: Array | None, x: Array) -> Array:
+    """<x, f_k> for every k [K]: the gap of feature expectations where x = rho - rho_E."""
+    x = np.asarray(x, dtype=np.float64)
+    return x if features is None else np.einsum("sak,sa->k", features, x)
+
+
+def gap_rounding(features: Array | None, x: Array) -> float:
+    """How far from zero rounding alone may put a gap: DOMAIN_RTOL times the sum of absolute terms."""
+    scale = np.abs(x).max(initial=0.0) if features is None else gaps(np.abs(features), np.abs(x)).max()
+    return DOMAIN_RTOL * float(scale)
+
+
+def coordinates(features: Array | None, c: Array) -> tuple[Array, float]:
+    """The least-norm w whose combination is closest to c, and the sup-norm distance that is left."""
+    c = np.asarray(c, dtype=np.float64)
+    if features is None:
+        return c, 0.0
+    w = np.linalg.lstsq(features.reshape(c.size, -1), c.ravel(), rcond=None)[0]
+    return w, float(np.abs(features @ w - c).max())
+
+
+def spans(c: Array, distance: float) -> bool:
+    """Whether a distance left by `coordinates` is rounding."""
+    return distance <= DOMAIN_RTOL * (1 + float(np.abs(c).max()))
