@@ -17,7 +17,8 @@ from occmatch.regularisers.expression import Expression
 from occmatch.regularisers.f_divergence import FDivergence
 from occmatch.regularisers.generators import GENERATORS
 from occmatch.regularisers.l2_ball import L2Ball
-from occmatch.regularisers.lipschitz import Lipschitz, transition_metric
+from occmatch.regularisers.lipschitz import Lipschitz
+from occmatch.regularisers.metric import transition_metric
 from occmatch.regularisers.quadratic import Quadratic
 from occmatch.regularisers.simplex import Simplex
 from occmatch.regularisers.surrogate import Surrogate
