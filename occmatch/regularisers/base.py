@@ -113,9 +113,7 @@ def mass_in_excess(x: Array, rho_E: Array) -> Array:
     return np.where(np.abs(rho) <= rounding, 0.0, rho)
 
 
-def monotone_root(
-    slope: Callable[[Array], Array], v: Array, step: float, centre: Array, upper: float
-) -> Array:
+def monotone_root(slope: Callable[[Array], Array], v: Array, step: float, centre: Array, upper: float) -> Array:
     """The root c < upper of step * slope(c) + c - v, slope increasing and zero at centre, by bisection.
 
     The root lies between v and centre, where the two terms have opposite signs. 130 halvings reach rounding

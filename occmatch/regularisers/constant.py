@@ -41,9 +41,7 @@ class Constant(Regulariser):
         if self.divergence(rho, rho_E) == np.inf:
             gap = linear.gaps(self.features, x)
             ray = linear.combine(self.features, gap / np.abs(gap).max())
-            raise NoBestCost(
-                "psi is constant, so that only rho = rho_E has a finite psi*", ray, unbounded=True
-            )
+            raise NoBestCost("psi is constant, so that only rho = rho_E has a finite psi*", ray, unbounded=True)
         return np.zeros_like(x)
 
     def repair(self, c: Array) -> Array:

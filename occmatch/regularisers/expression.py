@@ -73,9 +73,7 @@ class Expression(Regulariser):
         problem, c = self._supremum(x)
         status = _solve(problem)
         if status not in cp.settings.SOLUTION_PRESENT:
-            raise NoBestCost(
-                f"sup <x, c> - psi(c) is {status}", x / max(np.abs(x).max(), 1e-300), unbounded=True
-            )
+            raise NoBestCost(f"sup <x, c> - psi(c) is {status}", x / max(np.abs(x).max(), 1e-300), unbounded=True)
         return np.asarray(c.value)
 
     def repair(self, c: Array) -> Array:
@@ -85,9 +83,7 @@ class Expression(Regulariser):
             return np.asarray(c)
         variable = cp.Variable(np.shape(c))
         problem = cp.Problem(cp.Minimize(cp.sum_squares(variable - c)), self.build(variable)[1])
-        return (
-            np.asarray(variable.value) if _solve(problem) in cp.settings.SOLUTION_PRESENT else np.asarray(c)
-        )
+        return np.asarray(variable.value) if _solve(problem) in cp.settings.SOLUTION_PRESENT else np.asarray(c)
 
     def _supremum(self, x: Array) -> tuple[Any, Any]:
         import cvxpy as cp

@@ -75,13 +75,9 @@ class FDivergence(Regulariser):
 
     def repair(self, c: Array) -> Array:
         upper = self.generator.upper
-        closed = (self.rho_E == 0) | (
-            self.name == "tv"
-        )  # f* of the total variation is finite at its upper end
+        closed = (self.rho_E == 0) | (self.name == "tv")  # f* of the total variation is finite at its upper end
         return (
-            np.asarray(c)
-            if upper == np.inf
-            else np.minimum(c, np.where(closed, upper, np.nextafter(upper, -np.inf)))
+            np.asarray(c) if upper == np.inf else np.minimum(c, np.where(closed, upper, np.nextafter(upper, -np.inf)))
         )
 
     def forbidden(self, rho_E: Array) -> Array:

@@ -207,9 +207,7 @@ class JensenShannon(Generator):
     @staticmethod
     def _log1p(tilt: Array, plain: Array) -> Array:
         """log(1 + tilt), from plain = 1 + tilt where that is the more accurate of the two."""
-        return np.where(
-            tilt < -0.5, np.log(np.maximum(plain, np.finfo(float).tiny)), np.log1p(np.maximum(tilt, -0.5))
-        )
+        return np.where(tilt < -0.5, np.log(np.maximum(plain, np.finfo(float).tiny)), np.log1p(np.maximum(tilt, -0.5)))
 
     def curvature(self, p: Array, q: Array) -> Array:
         return q / (p + q) / p

@@ -45,9 +45,7 @@ def length_matrix(metric: Any) -> sparse.csr_array:
     if lengths.shape[0] != lengths.shape[1]:
         raise ValueError(f"metric must have shape [S*A, S*A], but has shape {lengths.shape}")
     entries = lengths.tocoo()
-    bad = ~(np.isfinite(entries.data) & (entries.data >= 0)) | (
-        (entries.row == entries.col) & (entries.data != 0)
-    )
+    bad = ~(np.isfinite(entries.data) & (entries.data >= 0)) | ((entries.row == entries.col) & (entries.data != 0))
     if bad.any():
         k = int(np.argmax(bad))
         raise ValueError(
@@ -57,9 +55,7 @@ def length_matrix(metric: Any) -> sparse.csr_array:
     skew = abs(lengths - lengths.T).tocoo()
     if skew.nnz and skew.data.max() > DOMAIN_RTOL * lengths.max():
         k = int(np.argmax(skew.data))
-        raise ValueError(
-            f"metric must be symmetric, but differs from its transpose at [{skew.row[k]}, {skew.col[k]}]"
-        )
+        raise ValueError(f"metric must be symmetric, but differs from its transpose at [{skew.row[k]}, {skew.col[k]}]")
     return lengths
 
 
@@ -72,9 +68,7 @@ def _from_graph(graph: Any) -> sparse.csr_array:
     if len(nodes) != S * A:
         missing = next((s, a) for s in range(S) for a in range(A) if (s, a) not in graph)
         raise ValueError(f"metric must have a node for every pair (s, a), but has none for {missing}")
-    ends = [
-        ((s * A + a), (t * A + b), float(w)) for (s, a), (t, b), w in graph.edges(data="weight", default=1.0)
-    ]
+    ends = [((s * A + a), (t * A + b), float(w)) for (s, a), (t, b), w in graph.edges(data="weight", default=1.0)]
     i, j, w = (np.array(column) for column in zip(*ends, strict=True)) if ends else (np.zeros(0, int),) * 3
     half = sparse.coo_array((w, (i, j)), shape=(S * A, S * A)).tocsr()
     return half + half.T if not graph.is_directed() else half

@@ -31,9 +31,7 @@ class Quadratic(Regulariser):
         if self.features is not None:
             F = self.features.reshape(-1, self.features.shape[2])
             if weight.shape not in ((), (F.shape[1],)):
-                raise ValueError(
-                    f"weight must be a number or have shape ({F.shape[1]},), but has shape {weight.shape}"
-                )
+                raise ValueError(f"weight must be a number or have shape ({F.shape[1]},), but has shape {weight.shape}")
             rank = np.linalg.matrix_rank(F)
             if rank < F.shape[1]:
                 raise ValueError(
@@ -55,9 +53,7 @@ class Quadratic(Regulariser):
         return 0.5 * float((linear.gaps(self.features, x) ** 2 / self.weight).sum())
 
     def best_cost(self, rho: Array, rho_E: Array) -> Array:
-        return linear.combine(
-            self.features, linear.gaps(self.features, np.asarray(rho) - rho_E) / self.weight
-        )
+        return linear.combine(self.features, linear.gaps(self.features, np.asarray(rho) - rho_E) / self.weight)
 
     def repair(self, c: Array) -> Array:
         return linear.combine(self.features, linear.coordinates(self.features, c)[0])
