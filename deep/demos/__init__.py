@@ -1,0 +1,20 @@
+"""Demonstrations: what an expert did, as data.
+
+format      Demos: whole or subsampled episodes, validated once, and checked against a task
+npz         load(path, spec) and save(path, demos): the file format
+subsample   every k-th pair of each trajectory; a choice of trajectories
+sample      episodes of a policy in a simulator
+bundled     the demonstrations that come with the package
+summary     a table of what a file holds; `python -m deep.demos` samples and shows
+
+A file is data, never code: whatever its bytes are, it loads as valid demonstrations or raises DemoError.
+N denotes samples (pairs), E episodes here, O the observation and U the action dimension.
+"""
+
+from deep.demos.bundled import bundled
+from deep.demos.format import DemoError, Demos, check
+from deep.demos.npz import load, save
+from deep.demos.sample import sample_episodes
+from deep.demos.subsample import subsample, take
+
+__all__ = ["DemoError", "Demos", "bundled", "check", "load", "sample_episodes", "save", "subsample", "take"]
