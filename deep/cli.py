@@ -1,11 +1,74 @@
-"""What every `python -m deep.X` shares: errors on one line and a definite exit status."""
+"""What every `python -m deep.X` shares: settings from presets and flags, errors on one line, a definite exit status."""
 
+import argparse
+import dataclasses
 import sys
 from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, Generic, TypeVar
 
 import torch
+import tyro
 
-from deep.run import Interrupted
+from deep.config import from_dict
+from deep.envs import SimulatorFault
+from deep.run import Interrupted, Run
+
+C = TypeVar("C")
+MAY_CHANGE = ("steps", "threads")  # on resuming: neither changes what is computed up to the checkpoint
+
+
+@dataclasses.dataclass(frozen=True)
+class Request(Generic[C]):
+    """A parsed command line: the configuration, and where it runs (at most one of the two)."""
+
+    config: C
+    out: Path | None
+    resume: Run | None
+
+
+def parse(kind: type[C], command: str, defaults: Callable[[dict[str, str]], C], argv: list[str]) -> Request[C]:
+    """Read a command line whose defaults depend on --env and --preset, or, with --resume, on the run's config.json.
+
+    `defaults` maps the flags among env, preset that were given to a configuration. Raises ValueError where --resume
+    meets a setting that differs from the run's.
+    """
+    first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    for name in ("env", "preset", "resume"):
+        first.add_argument(f"--{name}", default=argparse.SUPPRESS)
+    given = vars(first.parse_known_args(argv)[0])
+    wanted = given.pop("resume", None)
+    run, base = None, defaults(given)
+    if wanted is not None:
+        run, stored = Run.open(Path(wanted), command)
+        base = from_dict(kind, stored)
+
+    def program(
+        config: Annotated[Any, tyro.conf.arg(name="")], out: Path | None = None, resume: Path | None = None
+    ) -> tuple[Any, Path | None]:
+        return config, out
+
+    program.__doc__ = f"""{kind.__doc__}
+
+    Args:
+        out: The run folder, which must not hold a run yet; runs/<name> where left out.
+        resume: Continue the run in this folder; its settings hold, and only --steps and --threads may be given anew.
+    """
+    program.__annotations__["config"] = Annotated[kind, tyro.conf.arg(name="")]
+    program.__defaults__ = (base, None, None)
+    config, out = tyro.cli(program, prog=f"python -m deep.{command}", args=argv)
+    if run is not None:
+        _refuse_changes(config, base, out)
+    return Request(config, out, run)
+
+
+def _refuse_changes(config: Any, stored: Any, out: Path | None) -> None:
+    if out is not None:
+        raise ValueError("out must be left out with --resume, which continues in the run's own folder")
+    for f in dataclasses.fields(config):
+        new, old = getattr(config, f.name), getattr(stored, f.name)
+        if new != old and f.name not in MAY_CHANGE:
+            raise ValueError(f"{f.name} must stay {old} as in the resumed run, but is {new}")
 
 
 def main_guard(program: Callable[[], object]) -> None:
@@ -16,7 +79,7 @@ def main_guard(program: Callable[[], object]) -> None:
     torch.set_num_threads(1)
     try:
         program()
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, SimulatorFault) as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
     except Interrupted as stop:

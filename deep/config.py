@@ -121,7 +121,7 @@ class GailConfig:
     """Iterations between checkpoints."""
     learner: LearnerConfig = field(
         default_factory=lambda: LearnerConfig(
-            trpo=TrpoConfig(max_kl=0.02, fisher_fraction=0.25), update_normaliser=False
+            trpo=TrpoConfig(max_kl=0.02, fisher_fraction=0.25, backtracks=15, backtrack=0.7), update_normaliser=False
         )
     )
     """Policy improvement."""
@@ -131,7 +131,7 @@ class GailConfig:
     """Behavioural cloning, for the warm start and for the closing table."""
 
 
-def gail_defaults(env: str, preset: Preset) -> GailConfig:
+def gail_defaults(env: str = "Walker2d-v4", preset: Preset = "fast") -> GailConfig:
     """The configuration that a preset means for a task."""
     p = protocol(env)
     config = GailConfig(
@@ -184,6 +184,21 @@ class ExpertConfig:
         )
     )
     """Policy improvement."""
+
+
+def as_flags(config: Any, defaults: Any, prefix: str = "--") -> list[str]:
+    """The command-line flags that turn one configuration into another."""
+    flags: list[str] = []
+    for f in dataclasses.fields(config):
+        new, old = getattr(config, f.name), getattr(defaults, f.name)
+        name = prefix + f.name.replace("_", "-")
+        if dataclasses.is_dataclass(new):
+            flags += as_flags(new, old, name + ".")
+        elif new != old and isinstance(new, bool):
+            flags.append(name if new else prefix + "no-" + f.name.replace("_", "-"))
+        elif new != old:
+            flags += [name, *(str(v) for v in (new if isinstance(new, tuple) else (new,)))]
+    return flags
 
 
 def as_dict(config: Any) -> dict[str, Any]:

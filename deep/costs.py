@@ -62,9 +62,7 @@ class Side:
 class MarginNet(nn.Module):
     """m(s, a) on standardised (obs, act), one-hot acts where discrete, and a flag for the absorbing state."""
 
-    def __init__(
-        self, spec: EnvSpec, absorbing: bool, hidden: tuple[int, ...], generator: torch.Generator
-    ) -> None:
+    def __init__(self, spec: EnvSpec, absorbing: bool, hidden: tuple[int, ...], generator: torch.Generator) -> None:
         super().__init__()
         self.actions = spec.act_dim if spec.discrete else 0
         self.flag = int(absorbing)

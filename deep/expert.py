@@ -2,29 +2,27 @@
 
     python -m deep.expert --env Hopper-v4                     train
     python -m deep.expert --resume runs/...                   go on from its last checkpoint
-    python -m deep.expert --bundle runs/...                   evaluate and add to the bundled experts
+    python -m deep.bundle runs/...                            evaluate and add to the bundled experts
 
 An expert is a folder deep/data/<env>: expert.safetensors (weights), expert.json (sizes, returns, how it was made)
 and demos.npz (trajectories at the paper's protocol).
 """
 
-import dataclasses
+import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
 import torch
-import tyro
 from rich.console import Console
 from torch import Tensor
 
 from deep import envs, progress, run
-from deep.cli import main_guard
-from deep.config import ExpertConfig, as_dict, from_dict
-from deep.learner import Learner, torch_generator
+from deep.cli import main_guard, parse
+from deep.config import ExpertConfig, as_dict
+from deep.learner import Learner
 from deep.nets import Policy, make_policy
-from deep.rollout import Batch
-from deep.run import Metrics
+from deep.run import Metrics, Run
 
 DATA = Path(__file__).parent / "data"
 
@@ -52,7 +50,7 @@ class Expert:
         batch = self.learner.collect()
         metrics = self.learner.improve(batch, batch.rewards)
         self.iteration += 1
-        return {"iteration": self.iteration, "env_steps": self.env_steps} | episode_metrics(batch) | metrics
+        return {"iteration": self.iteration, "env_steps": self.env_steps} | batch.episodes() | metrics
 
     def state_dict(self) -> dict[str, Tensor]:
         return self.learner.state_dict() | {"iteration": torch.tensor(self.iteration)}
@@ -60,17 +58,6 @@ class Expert:
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         self.learner.load_state_dict(state)
         self.iteration = int(state["iteration"])
-
-
-def episode_metrics(batch: Batch) -> Metrics:
-    """Mean return and length of the episodes that ended in the batch; left out where none did."""
-    if len(batch.returns) == 0:
-        return {"episodes": 0}
-    return {
-        "episodes": len(batch.returns),
-        "train_return": float(batch.returns.mean()),
-        "train_length": float(batch.lengths.mean()),
-    }
 
 
 def load_policy(weights: Path, spec: envs.EnvSpec, hidden: tuple[int, ...]) -> Policy:
@@ -86,41 +73,31 @@ def load_policy(weights: Path, spec: envs.EnvSpec, hidden: tuple[int, ...]) -> P
     return policy
 
 
-def bundled(env_id: str) -> dict[str, Any]:
-    """The record (expert.json) of the bundled expert of a task; ValueError where there is none."""
-    path = DATA / env_id / "expert.json"
-    if not path.exists():
-        have = sorted(p.parent.name for p in DATA.glob("*/expert.json"))
-        raise ValueError(f"env must have a bundled expert, one of {', '.join(have)}, but is {env_id}")
-    return run.read_json(path)
+def recorded(env_id: str, demos: Path | None = None) -> dict[str, Any] | None:
+    """The record (expert.json) of the expert whose demonstrations are used; None where nothing is known of it.
+
+    A file of one's own has a record if expert.json lies beside it.
+    """
+    path = DATA / env_id / "expert.json" if demos is None else demos.parent / "expert.json"
+    return run.read_json(path) if path.exists() else None
 
 
 def load_expert(env_id: str) -> Policy:
-    """The bundled expert of a task."""
-    record = bundled(env_id)
+    """The bundled expert of a task; ValueError where there is none."""
+    record = recorded(env_id)
+    if record is None:
+        have = sorted(p.parent.name for p in DATA.glob("*/expert.json"))
+        raise ValueError(f"env must have a bundled expert, one of {', '.join(have)}, but is {env_id}")
     simulator = envs.make(env_id, 1, 0)
     spec = simulator.spec
     simulator.close()
     return load_policy(DATA / env_id / "expert.safetensors", spec, tuple(record["hidden"]))
 
 
-def generator(seed: int) -> torch.Generator:
-    """A generator for sampling actions from a policy."""
-    return torch_generator(np.random.SeedSequence(seed))
-
-
-def train(config: ExpertConfig, folder: Path | None, resume: Path | None, console: Console) -> Path:
-    """Train, or go on with the run in `resume` up to config.steps; returns the run folder."""
-    if resume is not None:
-        record, stored = run.Run.open(resume, "expert")
-        config = dataclasses.replace(
-            from_dict(ExpertConfig, stored), steps=max(config.steps, stored["steps"])
-        )
-    else:
-        folder = folder or run.new_folder(f"expert-{config.env}-s{config.seed}")
-        record = run.Run.create(folder, "expert", as_dict(config))
+def train(config: ExpertConfig, record: Run, console: Console) -> None:
+    """Train in a run folder, from its latest checkpoint if it has one."""
     expert = Expert(config)
-    checkpoint = record.latest() if resume is not None else None
+    checkpoint = record.latest()
     if checkpoint is not None:
         expert.load_state_dict(checkpoint.tensors)
     try:
@@ -130,24 +107,20 @@ def train(config: ExpertConfig, folder: Path | None, resume: Path | None, consol
     finally:
         expert.learner.close()
         record.close()
-    return record.folder
 
 
-def main(
-    config: Annotated[ExpertConfig, tyro.conf.arg(name="")],
-    out: Path | None = None,
-    resume: Path | None = None,
-) -> None:
-    """Train an expert by TRPO on the true cost.
-
-    Args:
-        out: The run folder; runs/<name> where left out.
-        resume: Go on with the run in this folder, up to --steps; its other settings come from its config.json.
-    """
+def main(argv: list[str]) -> None:
+    """Entry point of `python -m deep.expert`."""
     console = Console()
-    folder = train(config, out, resume, console)
-    console.print(f"run folder: {folder}")
+    request = parse(ExpertConfig, "expert", lambda given: ExpertConfig(**given), argv)
+    config, record = request.config, request.resume
+    if record is None:
+        envs.make(config.env, 1, 0).close()
+        folder = request.out or run.new_folder(f"expert-{config.env}-s{config.seed}")
+        record = Run.create(folder, "expert", as_dict(config))
+    train(config, record, console)
+    console.print(f"run folder: {record.folder}", soft_wrap=True, highlight=False)
 
 
 if __name__ == "__main__":
-    main_guard(lambda: tyro.cli(main))
+    main_guard(lambda: main(sys.argv[1:]))

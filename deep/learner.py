@@ -82,9 +82,10 @@ class Learner:
             pending.result()
 
     def improve(
-        self, batch: Batch, rewards: np.ndarray, end_value: float = 0.0, extra: Extra | None = None
+        self, batch: Batch, rewards: np.ndarray, end_value: np.ndarray | float = 0.0, extra: Extra | None = None
     ) -> dict[str, float | str]:
-        """One TRPO step on rewards [T, E]; `end_value` is the return after termination. Returns the metrics."""
+        """One TRPO step on rewards [T, E]; `end_value` is the return after termination, a number
+        or one for each terminated transition in row-major order. Returns the metrics."""
         config, steps = self.config, batch.rewards.shape[0]
         v, nv = self._values(batch, end_value)
         advantages = gae(rewards, v, nv, batch.ended, config.gamma, config.gae_lambda)
@@ -109,9 +110,7 @@ class Learner:
         self._pending = self._worker.submit(
             value.fit, self.value, self.optimiser, inputs, targets, config.value, self.fitting
         )
-        std = (
-            torch.exp(self.policy.log_std.detach()).mean().item() if hasattr(self.policy, "log_std") else 0.0
-        )
+        std = torch.exp(self.policy.log_std.detach()).mean().item() if hasattr(self.policy, "log_std") else 0.0
         return {
             "kl": info.kl,
             "entropy": info.entropy,
@@ -125,7 +124,7 @@ class Learner:
             "event": info.event,
         }
 
-    def _values(self, batch: Batch, end_value: float) -> tuple[np.ndarray, np.ndarray]:
+    def _values(self, batch: Batch, end_value: np.ndarray | float) -> tuple[np.ndarray, np.ndarray]:
         """V(s_t) and V(s_{t+1}), [T, E]; the latter is `end_value` after termination."""
         v = self.value.predict(batch.flat("obs"), batch.flat("elapsed")).reshape(batch.rewards.shape)
         # Within an episode the successor is the next row, so that only ends and the last row cost another evaluation.

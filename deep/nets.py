@@ -7,6 +7,7 @@ trainable log standard deviation. Actions of a Gaussian policy are expressed in 
 Parameters are float32. Everything random draws from a passed torch.Generator.
 """
 
+import itertools
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -20,16 +21,14 @@ from deep.envs import EnvSpec
 CLIP = 10.0  # standardised inputs beyond this many deviations carry no more information for a tanh unit
 
 
-def mlp(
-    inputs: int, outputs: int, hidden: tuple[int, ...], gain: float, generator: torch.Generator
-) -> nn.Sequential:
+def mlp(inputs: int, outputs: int, hidden: tuple[int, ...], gain: float, generator: torch.Generator) -> nn.Sequential:
     """Tanh MLP with orthogonal weights of gain sqrt(2) inside and `gain` at the end, zero biases.
 
     A small last gain (0.01 for policies) starts every action near its mean (Andrychowicz et al. 2021, Section 3.2).
     """
     sizes = (inputs, *hidden, outputs)
     layers: list[nn.Module] = []
-    for i, (a, b) in enumerate(zip(sizes[:-1], sizes[1:], strict=True)):
+    for i, (a, b) in enumerate(itertools.pairwise(sizes)):
         last = i == len(hidden)
         linear = nn.Linear(a, b)
         nn.init.orthogonal_(linear.weight, gain if last else math.sqrt(2), generator=generator)
@@ -155,9 +154,7 @@ class Policy(nn.Module, ABC):
     `encode` maps environment actions to what the distribution is over, `decode` maps back.
     """
 
-    def __init__(
-        self, spec: EnvSpec, outputs: int, hidden: tuple[int, ...], generator: torch.Generator
-    ) -> None:
+    def __init__(self, spec: EnvSpec, outputs: int, hidden: tuple[int, ...], generator: torch.Generator) -> None:
         super().__init__()
         self.normaliser = Normaliser(spec.obs_dim)
         self.net = mlp(spec.obs_dim, outputs, hidden, 0.01, generator)
@@ -184,9 +181,7 @@ class Policy(nn.Module, ABC):
 class GaussianPolicy(Policy):
     """Box actions: act = act_mean + act_std * z with z ~ N(net(x), diag exp(2 log_std)); never clipped."""
 
-    def __init__(
-        self, spec: EnvSpec, hidden: tuple[int, ...], log_std: float, generator: torch.Generator
-    ) -> None:
+    def __init__(self, spec: EnvSpec, hidden: tuple[int, ...], log_std: float, generator: torch.Generator) -> None:
         super().__init__(spec, spec.act_dim, hidden, generator)
         self.log_std = nn.Parameter(torch.full((spec.act_dim,), float(log_std)))
         self.register_buffer("act_mean", torch.zeros(spec.act_dim, dtype=torch.float64))

@@ -33,9 +33,7 @@ def summary(metrics: Metrics) -> str:
     return "  ".join(parts)
 
 
-def show(
-    metrics: Iterable[Metrics], title: str, start: int, steps: int, console: Console
-) -> Iterator[Metrics]:
+def show(metrics: Iterable[Metrics], title: str, start: int, steps: int, console: Console) -> Iterator[Metrics]:
     """Pass metrics through while displaying them; `start` and `steps` are environment steps done and to do.
 
     A number that an iteration lacks (no episode ended in it) keeps its last value on display.
@@ -54,9 +52,7 @@ def show(
             for m in metrics:
                 known |= m
                 rate = (m["env_steps"] - start) / (time.monotonic() - began)
-                bar.update(
-                    task, completed=m["env_steps"], line=f"{rate:,.0f}/s  {summary(known | {'event': ''})}"
-                )
+                bar.update(task, completed=m["env_steps"], line=f"{rate:,.0f}/s  {summary(known | {'event': ''})}")
                 if m.get("event"):
                     bar.console.print(f"iteration {m['iteration']}: {m['event']}")
                 yield m

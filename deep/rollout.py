@@ -40,6 +40,16 @@ class Batch:
     def ended(self) -> np.ndarray:
         return self.terminated | self.truncated
 
+    def episodes(self) -> dict[str, float]:
+        """Number, mean return and mean length of the episodes that ended; the means are left out where none did."""
+        if len(self.returns) == 0:
+            return {"episodes": 0}
+        return {
+            "episodes": len(self.returns),
+            "train_return": float(self.returns.mean()),
+            "train_length": float(self.lengths.mean()),
+        }
+
     def flat(self, name: str) -> np.ndarray:
         """A field with time and simulator merged, [N, ...]."""
         x = getattr(self, name)
@@ -101,8 +111,6 @@ class Collector:
     def load_state_dict(self, state: dict[str, np.ndarray]) -> None:
         """Continue exactly where state_dict was taken."""
         prefix = "simulator."
-        self.simulator.load_state_dict(
-            {k[len(prefix) :]: v for k, v in state.items() if k.startswith(prefix)}
-        )
+        self.simulator.load_state_dict({k[len(prefix) :]: v for k, v in state.items() if k.startswith(prefix)})
         self.obs, self.totals = np.array(state["obs"]), np.array(state["totals"])
         self.generator.set_state(torch.from_numpy(np.array(state["generator"])))

@@ -64,9 +64,7 @@ def commit() -> str | None:
     try:
         git = ["git", "-C", str(root)]
         head = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, timeout=10)
-        status = subprocess.run(
-            [*git, "status", "--porcelain", "-uno"], capture_output=True, text=True, timeout=10
-        )
+        status = subprocess.run([*git, "status", "--porcelain", "-uno"], capture_output=True, text=True, timeout=10)
     except (OSError, subprocess.TimeoutExpired):
         return None
     if head.returncode != 0:
@@ -124,9 +122,7 @@ def load_tensors(path: Path, checksum: str | None = None) -> dict[str, Tensor]:
     except FileNotFoundError:
         raise ValueError(f"{path}: expected a safetensors file, but there is none") from None
     if checksum is not None and hashlib.sha256(data).hexdigest() != checksum:
-        raise ValueError(
-            f"{path}: expected the bytes with SHA-256 {checksum}, but the file was changed or cut short"
-        )
+        raise ValueError(f"{path}: expected the bytes with SHA-256 {checksum}, but the file was changed or cut short")
     try:
         return load(data)
     except SafetensorError as error:
@@ -151,9 +147,7 @@ class Run:
     def create(cls, folder: Path, command: str, config: dict[str, Any]) -> "Run":
         """A new folder; refuses one that already holds a run."""
         if (folder / "config.json").exists():
-            raise ValueError(
-                f"out must be a new folder, but {folder} holds a run; continue it with --resume {folder}"
-            )
+            raise ValueError(f"out must be a new folder, but {folder} holds a run; continue it with --resume {folder}")
         folder.mkdir(parents=True, exist_ok=True)
         record = {"command": command, "config": config, "versions": versions(), "commit": commit()}
         write_json(folder / "config.json", record)

@@ -22,13 +22,20 @@ from deep.nets import Distribution, Policy
 
 @dataclass(frozen=True)
 class TrpoConfig:
-    """delta, damping added to F, CG iterations, samples for F (a fraction of the batch), line-search halvings."""
+    """How far a policy step goes and how exactly it is computed."""
 
     max_kl: float = 0.01
+    """delta, the bound on the mean KL of a step (Section 6 of the paper)."""
     damping: float = 0.1
+    """Added to the Fisher matrix's diagonal (the authors' configuration)."""
     cg_iterations: int = 10
+    """Conjugate-gradient iterations (Schulman et al. 2015, Appendix C)."""
     fisher_fraction: float = 0.1
+    """Share of the batch on which the Fisher matrix is taken (Schulman et al. 2015, Appendix C)."""
     backtracks: int = 10
+    """Trials of the line search (the authors' configuration)."""
+    backtrack: float = 0.5
+    """Factor on the step at each trial after the first."""
 
 
 @dataclass(frozen=True)
@@ -164,5 +171,5 @@ def step(
             gain, kl = float(objective(new) - start), float(old.kl(new).mean())
             if gain > 0 and kl <= config.max_kl:
                 return TrpoInfo(kl, entropy, gain, fraction, residual, float(g.norm()), event)
-            fraction *= 0.5
+            fraction *= config.backtrack
     return nothing(event or "line search failed", residual)

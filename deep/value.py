@@ -16,12 +16,16 @@ from deep.nets import Normaliser, mlp
 
 @dataclass(frozen=True)
 class ValueConfig:
-    """Adam's learning rate, epochs over a batch, minibatch size, weight of the newest batch in the target scale."""
+    """How the value net is fitted."""
 
     lr: float = 1e-3
+    """Adam's learning rate."""
     epochs: int = 5
+    """Passes over each batch."""
     minibatch: int = 256
+    """Pairs in a step."""
     scale_rate: float = 0.1
+    """Weight of the newest batch in the running scale of the targets."""
 
 
 class ValueNet(nn.Module):

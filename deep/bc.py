@@ -1,0 +1,80 @@
+"""Behavioural cloning: maximum likelihood of the expert's actions (Section 6 of the paper's comparison).
+
+    python -m deep.bc --env Hopper-v4
+
+Pairs are split 70/30; Adam runs on the 70 until the held-out likelihood stops rising, and the best weights are kept.
+"""
+
+import copy
+import dataclasses
+
+import numpy as np
+import torch
+
+from deep import demos, envs
+from deep.config import BcConfig
+from deep.learner import torch_generator
+from deep.nets import GaussianPolicy, Policy, make_policy
+
+
+@dataclasses.dataclass(frozen=True)
+class BcInfo:
+    """Epochs run, and the mean negative log-likelihood on either side of the split at the kept weights."""
+
+    epochs: int
+    train_loss: float
+    validation_loss: float
+
+
+def fit(policy: Policy, obs: np.ndarray, acts: np.ndarray, config: BcConfig, generator: torch.Generator) -> BcInfo:
+    """Clone pairs obs [N, O], acts [N, U] or [N] into the policy, whose normaliser stays as it is.
+
+    With fewer than two held-out pairs the training pairs also decide when to stop.
+    """
+    x, y = policy.normaliser(obs), policy.encode(acts)
+    order = torch.randperm(len(x), generator=generator)
+    held = round(config.validation * len(x))
+    train, valid = (order[held:], order[:held]) if held > 1 else (order, order)
+    optimiser = torch.optim.Adam(policy.parameters(), lr=config.lr, fused=True)
+
+    def loss(rows: torch.Tensor) -> torch.Tensor:
+        return -policy(x[rows]).log_prob(y[rows]).mean()
+
+    def held_out() -> float:
+        with torch.no_grad():
+            return float(loss(valid))
+
+    best, kept, since, epoch = held_out(), copy.deepcopy(policy.state_dict()), 0, 0
+    while epoch < config.epochs and since < config.patience:
+        epoch += 1
+        shuffled = train[torch.randperm(len(train), generator=generator)]
+        for rows in shuffled.split(config.minibatch):
+            value = loss(rows)
+            optimiser.zero_grad(set_to_none=True)
+            value.backward()
+            optimiser.step()
+        now = held_out()
+        if now < best:
+            best, kept, since = now, copy.deepcopy(policy.state_dict()), 0
+        else:
+            since += 1
+    policy.load_state_dict(kept)
+    with torch.no_grad():
+        return BcInfo(epoch, float(loss(train)), best)
+
+
+def clone(
+    spec: envs.EnvSpec,
+    pairs: demos.Demos,
+    hidden: tuple[int, ...],
+    config: BcConfig,
+    seed: np.random.SeedSequence,
+    expert_units: bool = True,
+) -> tuple[Policy, BcInfo]:
+    """A new policy cloned from demonstrations; observations (and actions, if asked) in the expert's units."""
+    weights, shuffle = (torch_generator(s) for s in seed.spawn(2))
+    policy = make_policy(spec, hidden, 0.0, weights)
+    policy.normaliser.update(pairs.obs)
+    if expert_units and isinstance(policy, GaussianPolicy):
+        policy.set_units(pairs.acts)
+    return policy, fit(policy, pairs.obs, pairs.acts, config, shuffle)

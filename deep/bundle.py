@@ -1,0 +1,126 @@
+"""Adding a trained expert to the bundled ones.
+
+    python -m deep.bundle runs/expert-Hopper-v4-s0
+
+Evaluates the run's last policy, samples trajectories from the stochastic policy at the paper's protocol, and writes
+deep/data/<env>: expert.safetensors, expert.json, demos.npz, training.csv, training.png.
+"""
+
+import csv
+import io
+import shlex
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import tyro
+from rich.console import Console
+
+from deep import demos, envs, run
+from deep.cli import main_guard
+from deep.config import ExpertConfig, as_flags, from_dict, protocol
+from deep.evaluate import Returns
+from deep.expert import DATA, Expert
+from deep.learner import torch_generator
+from deep.result import Row, evaluate_policy, evaluate_random, learning_curve, seeded, table
+from deep.run import Metrics, Run
+
+RANDOM, EVALUATION, SAMPLING, THINNING = range(100, 104)  # streams apart from those of training
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """Evaluate an expert run and add its policy and demonstrations to deep/data."""
+
+    folder: Annotated[Path, tyro.conf.Positional]
+    """Run folder of python -m deep.expert."""
+    episodes: int = 50
+    """Episodes of the evaluation (Section 6 of the paper)."""
+    out: Path = DATA
+    """Where the experts are."""
+
+
+def statistics(returns: Returns) -> dict[str, float]:
+    """mean, std and length for expert.json."""
+    return {"mean": returns.mean, "std": returns.std, "length": float(returns.lengths.mean())}
+
+
+def curve(metrics: list[Metrics]) -> bytes:
+    """The training curve as CSV: steps, mean return and length of the episodes that ended, KL, policy std."""
+    names = ("iteration", "env_steps", "episodes", "train_return", "train_length", "kl", "policy_std")
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(names)
+    for m in metrics:
+        writer.writerow([f"{m[k]:.6g}" if isinstance(m.get(k), float) else m.get(k, "") for k in names])
+    return text.getvalue().encode()
+
+
+def bundle(request: Bundle, console: Console) -> dict[str, Any]:
+    """Write the bundle; returns expert.json's content."""
+    source, stored = Run.open(request.folder, "expert")
+    config = from_dict(ExpertConfig, stored)
+    checkpoint = source.latest()
+    if checkpoint is None:
+        raise ValueError(f"folder must hold a checkpoint, but {request.folder} has none")
+    expert = Expert(config)
+    expert.load_state_dict(checkpoint.tensors)
+    policy, env, steps = expert.learner.policy, config.env, expert.env_steps
+    random = evaluate_random(env, request.episodes, seeded(config.seed, RANDOM), 0)
+    stochastic, deterministic = evaluate_policy(env, policy, request.episodes, seeded(config.seed, EVALUATION), 0)
+    rows = [Row("random", random, None), Row("expert", stochastic, deterministic)]
+    console.print(table(env, rows, stochastic.mean))
+
+    p, seed = protocol(env), seeded(config.seed, SAMPLING)
+    number = max(p.trajectories)
+    simulator = envs.make(env, min(number, 32), int(seed.generate_state(1)[0]))
+    sampled = demos.sample_episodes(policy.act, simulator, number, torch_generator(seed.spawn(1)[0]))
+    simulator.close()
+    thin = np.random.default_rng(seeded(config.seed, THINNING))
+    kept = demos.subsample(sampled, p.subsample, thin) if p.subsample > 1 else sampled
+    full = sampled.returns()
+    record = {
+        "env": env,
+        "hidden": list(config.learner.hidden),
+        "episodes": request.episodes,
+        "random": statistics(random),
+        "stochastic": statistics(stochastic),
+        "deterministic": statistics(deterministic),
+        "demonstrations": {
+            "trajectories": number,
+            "subsample": p.subsample,
+            "pairs": len(kept.obs),
+            "returns": [float(r) for r in full],
+            "lengths": [int(n) for n in sampled.lengths],
+        },
+        "command": shlex.join(["python", "-m", "deep.expert", "--env", env, *as_flags(config, ExpertConfig(env))]),
+        "config": stored,
+        "env_steps": steps,
+        "versions": run.versions(),
+        "commit": run.commit(),
+    }
+    folder = request.out / env
+    folder.mkdir(parents=True, exist_ok=True)
+    run.save_tensors(folder / "expert.safetensors", policy.state_dict())
+    meta = {"env": env, "source": "TRPO expert, stochastic policy", "seed": config.seed, "versions": run.versions()}
+    demos.save(folder / "demos.npz", with_metadata(kept, meta))
+    metrics = source.metrics()
+    run.write_atomic(folder / "training.csv", curve(metrics))
+    learning_curve(metrics, f"{env} expert", {"final policy": stochastic.mean}, folder / "training.png")
+    run.write_json(folder / "expert.json", record)
+    expert.learner.close()
+    console.print(f"bundled: {folder}")
+    return record
+
+
+def with_metadata(data: demos.Demos, more: dict[str, Any]) -> demos.Demos:
+    """The demonstrations with entries added to their metadata."""
+    return demos.Demos(
+        data.obs, data.acts, data.lengths, data.rewards, data.terminated, data.time, data.metadata | more
+    )
+
+
+if __name__ == "__main__":
+    main_guard(lambda: bundle(tyro.cli(Bundle, prog="python -m deep.bundle", args=sys.argv[1:]), Console()))

@@ -1,0 +1,172 @@
+"""Generative adversarial imitation learning: the command.
+
+    python -m deep.gail --env Walker2d-v4
+
+`train` is Algorithm 1 as a generator of metrics; `main` adds the run folder, the display and the closing
+table. The algorithm itself is in deep.imitator.
+"""
+
+import sys
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from rich.console import Console
+
+from deep import progress, run
+from deep.cli import main_guard, parse
+from deep.config import GailConfig, as_dict, gail_defaults
+from deep.expert import recorded
+from deep.imitator import Imitator
+from deep.result import (
+    Row,
+    evaluate_policy,
+    evaluate_random,
+    expert_record,
+    learning_curve,
+    normalised,
+    returns_as_dict,
+    seeded,
+    steps_to,
+    table,
+)
+from deep.run import Metrics, Run
+
+PERIODIC, CLOSING, CLONING, RANDOM = range(4)  # streams of the evaluations
+
+
+def train(imitator: Imitator, record: Run) -> Iterator[Metrics]:
+    """Run Algorithm 1 up to config.steps, logging and checkpointing in the run folder; yields the metrics."""
+    config = imitator.config
+    return run.iterations(record, Evaluated(imitator), config.steps, config.checkpoint_every)
+
+
+class Evaluated:
+    """An imitator whose iterations end with an evaluation whenever config.eval_every steps have passed."""
+
+    def __init__(self, imitator: Imitator) -> None:
+        self.inner = imitator
+        self.load_state_dict = imitator.load_state_dict
+        self.state_dict = imitator.state_dict
+
+    @property
+    def iteration(self) -> int:
+        return self.inner.iteration
+
+    @property
+    def env_steps(self) -> int:
+        return self.inner.env_steps
+
+    def iterate(self) -> Metrics:
+        config, before = self.inner.config, self.env_steps
+        metrics = self.inner.iterate()
+        every = config.eval_every
+        if not every or before // every == self.env_steps // every:
+            return metrics
+        # Seeded by the iteration, so that evaluations do not depend on where a run was resumed.
+        seed = seeded(config.seed, PERIODIC).spawn(self.iteration)[-1]
+        stochastic, deterministic = evaluate_policy(
+            config.env, self.inner.policy, config.eval_episodes, seed, config.threads
+        )
+        return metrics | {"eval_return": stochastic.mean, "eval_return_deterministic": deterministic.mean}
+
+
+def close(imitator: Imitator, record: Run, seconds: float, console: Console) -> dict[str, Any]:
+    """Evaluate random, cloning, GAIL and expert; write result.json and learning_curve.png; print the table."""
+    config = imitator.config
+    n, threads, env = config.final_episodes, config.threads, config.env
+    console.print(f"evaluating over {n} episodes ...")
+    random = evaluate_random(env, n, seeded(config.seed, RANDOM), threads)
+    cloned, _ = imitator.clone()
+    bc = evaluate_policy(env, cloned, n, seeded(config.seed, CLONING), threads)
+    mine = evaluate_policy(env, imitator.policy, n, seeded(config.seed, CLOSING), threads)
+    expert = recorded(env, config.demos)
+    rows = [Row("random", random, None), Row("behavioural cloning", *bc), Row("GAIL", *mine)]
+    reference = None
+    if expert is not None:
+        reference = expert["stochastic"]["mean"]
+        both = [expert_record(**expert[k]) if k in expert else None for k in ("stochastic", "deterministic")]
+        rows.append(Row("expert", *both))
+    metrics = record.metrics()
+    marks = {
+        kind: None if reference is None else steps_to(metrics, key, 0.9 * reference)
+        for kind, key in (("stochastic", "eval_return"), ("deterministic", "eval_return_deterministic"))
+    }
+    result = {
+        "env": env,
+        "seed": config.seed,
+        "trajectories": config.trajectories,
+        "pairs": len(imitator.pairs.obs),
+        "env_steps": imitator.env_steps,
+        "seconds": round(seconds, 1),
+        "random_return": random.mean,
+        "bc_return": bc[0].mean,
+        "bc_return_deterministic": bc[1].mean,
+        "expert_return": reference,
+        **returns_as_dict("return", mine[0]),
+        **returns_as_dict("return_deterministic", mine[1]),
+        "normalised_return": normalised(mine[0].mean, random.mean, reference),
+        "steps_to_90": marks,
+        "episodes": n,
+        "config": as_dict(config),
+        "versions": run.versions(),
+        "commit": run.commit(),
+    }
+    run.write_json(record.folder / "result.json", result)
+    lines = {} if reference is None else {"expert": reference}
+    lines |= {"behavioural cloning": bc[0].mean, "random": random.mean}
+    learning_curve(metrics, env, lines, record.folder / "learning_curve.png")
+    console.print(table(env, rows, reference))
+    return result
+
+
+def execute(config: GailConfig, record: Run, console: Console) -> dict[str, Any]:
+    """Train and close; returns what result.json holds."""
+    expert = recorded(config.env, config.demos)
+    reference = None if expert is None else expert["stochastic"]["mean"]
+    began = time.monotonic()
+    imitator = Imitator(config)
+    checkpoint = record.latest()
+    if checkpoint is not None:
+        imitator.load_state_dict(checkpoint.tensors)
+    try:
+        lines = (
+            m | {"share": m["train_return"] / reference} if reference and "train_return" in m else m
+            for m in train(imitator, record)
+        )
+        for _ in progress.show(lines, f"gail {config.env}", imitator.env_steps, config.steps, console):
+            pass
+        return close(imitator, record, time.monotonic() - began, console)
+    finally:
+        imitator.close()
+        record.close()
+
+
+def validate(config: GailConfig) -> None:
+    """Refuse settings that cannot run, before anything is written; touches the files that the run will read."""
+    for name in ("steps", "final_episodes", "checkpoint_every"):
+        if getattr(config, name) < 1:
+            raise ValueError(f"{name} must be at least 1, but is {getattr(config, name)}")
+    if config.eval_every and config.eval_episodes < 1:
+        raise ValueError(f"eval_episodes must be at least 1, but is {config.eval_episodes}")
+    for name in ("entropy", "bc_weight"):
+        if not 0 <= getattr(config, name) < float("inf"):
+            raise ValueError(f"{name} must be finite and at least 0, but is {getattr(config, name)}")
+    Imitator(config).close()
+
+
+def main(argv: list[str]) -> None:
+    """Entry point of `python -m deep.gail`."""
+    console = Console()
+    request = parse(GailConfig, "gail", lambda given: gail_defaults(**given), argv)
+    config, record = request.config, request.resume
+    if record is None:
+        validate(config)
+        folder = request.out or run.new_folder(f"gail-{config.env}-s{config.seed}")
+        record = Run.create(folder, "gail", as_dict(config))
+    execute(config, record, console)
+    console.print(f"run folder: {record.folder}", soft_wrap=True, highlight=False)
+
+
+if __name__ == "__main__":
+    main_guard(lambda: main(sys.argv[1:]))

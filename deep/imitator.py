@@ -1,0 +1,176 @@
+"""Algorithm 1 of Ho & Ermon (2016): fit the cost, improve the policy, and so on.
+
+    collect      a batch from the policy                                        (line 3)
+    fit          the margin net: ascent on E_pi[log D] + E_piE[log(1 - D)]      (line 4, Eq 17)
+    improve      a TRPO step with the cost log D, less lam * H                  (line 5, Eq 18)
+
+Beyond the paper, each with a switch: the policy starts from behavioural cloning, and a decaying cloning term joins
+the policy's objective, so that the first batches are worth comparing with the expert's.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from deep import bc, costs, demos, envs
+from deep.config import GailConfig
+from deep.costs import MarginNet, Side
+from deep.demos import Demos
+from deep.learner import Learner, adam_state, below, load_adam_state, torch_generator
+from deep.nets import GaussianPolicy, Policy
+from deep.rollout import Batch
+from deep.run import Metrics
+from occmatch.losses import LOSSES
+
+
+def expert_pairs(config: GailConfig, spec: envs.EnvSpec) -> Demos:
+    """The demonstrations of a run: config.trajectories of the file, every config.subsample-th pair."""
+    path = config.demos or demos.bundled(config.env)
+    if path is None:
+        raise ValueError(f"demos must name a file, because {config.env} has no bundled demonstrations")
+    data = demos.load(Path(path), spec)
+    kept = int(data.metadata.get("subsample", 1))
+    if config.subsample < 1 or config.subsample % kept:
+        raise ValueError(
+            f"subsample must be a positive multiple of {kept}, because {path} holds every {kept}-th pair already, "
+            f"but is {config.subsample}"
+        )
+    if not 1 <= config.trajectories <= data.episodes:
+        raise ValueError(f"trajectories must be in 1..{data.episodes}, as {path} holds, but is {config.trajectories}")
+    rng = np.random.default_rng(np.random.SeedSequence(config.seed).spawn(1)[0])
+    chosen = demos.take(data, config.trajectories, rng)
+    every = config.subsample // kept
+    return demos.subsample(chosen, every, rng) if every > 1 else chosen
+
+
+def absorbing_share(pairs: Demos, horizon: int) -> float:
+    """Share of the occupancy, over `horizon` steps an episode, that lies after termination."""
+    if pairs.terminated is None:
+        raise ValueError("absorbing must be off for demonstrations that do not say which episodes terminated")
+    lived = pairs.times[np.cumsum(pairs.lengths) - 1] + 1
+    after = np.where(pairs.terminated, horizon - lived, 0)
+    return float(after.sum() / (lived.sum() + after.sum()))
+
+
+class Imitator:
+    """GAIL on one task, an iteration at a time."""
+
+    def __init__(self, config: GailConfig) -> None:
+        # Independent streams; the demonstrations' is spawned in expert_pairs, first of all.
+        _, physics, learner, cloning, fitting, weights = np.random.SeedSequence(config.seed).spawn(6)
+        self.config = config
+        self.loss = LOSSES[config.loss]
+        simulator = envs.make(
+            config.env,
+            config.learner.simulators,
+            int(physics.generate_state(1)[0]),
+            threads=config.threads,
+            stagger=True,
+        )
+        self.spec = simulator.spec
+        self.pairs = expert_pairs(config, self.spec)
+        self.learner = Learner(simulator, config.learner, learner)
+        self.policy = self.learner.policy
+        self.policy.normaliser.update(self.pairs.obs)
+        if config.expert_units and isinstance(self.policy, GaussianPolicy):
+            self.policy.set_units(self.pairs.acts)
+        self.cloning_seed = cloning
+        if config.bc_init:
+            self._start_from_clone()
+        self.fitting = torch_generator(fitting)
+        self.margin = MarginNet(self.spec, config.absorbing, config.cost.hidden, torch_generator(weights))
+        self.margin.normaliser.update(self.margin.continuous(self.pairs.obs, self.pairs.acts))
+        self.optimiser = torch.optim.Adam(self.margin.net.parameters(), lr=config.cost.lr, fused=True)
+        self.share = absorbing_share(self.pairs, self.spec.horizon) if config.absorbing else 0.0
+        self._expert_x = self.policy.normaliser(self.pairs.obs)
+        self._expert_y = self.policy.encode(self.pairs.acts)
+        self.iteration = 0
+
+    def clone(self) -> tuple[Policy, bc.BcInfo]:
+        """Behavioural cloning on this run's demonstrations: the baseline, and the start."""
+        c = self.config
+        return bc.clone(self.spec, self.pairs, c.learner.hidden, c.bc, self.cloning_seed, c.expert_units)
+
+    def _start_from_clone(self) -> None:
+        cloned, _ = self.clone()
+        self.policy.net.load_state_dict(cloned.net.state_dict())
+        if isinstance(self.policy, GaussianPolicy) and isinstance(cloned, GaussianPolicy):
+            with torch.no_grad():
+                # Maximum likelihood on a few pairs leaves almost no noise, and TRPO nothing to learn from.
+                self.policy.log_std.copy_(cloned.log_std.clamp(min=self.config.bc_floor))
+
+    @property
+    def env_steps(self) -> int:
+        return self.learner.env_steps
+
+    @property
+    def cloning_weight(self) -> float:
+        return self.config.bc_weight * self.config.bc_decay**self.iteration
+
+    def iterate(self) -> Metrics:
+        """One iteration of Algorithm 1."""
+        batch = self.learner.collect()
+        learner, expert = self._sides(batch)
+        costs.fit(self.margin, self.optimiser, self.loss, learner, expert, self.config.cost, self.fitting)
+        found = costs.diagnostics(self.margin, self.loss, learner, expert)
+        rewards, end_value = self._rewards(batch, learner)
+        metrics = self.learner.improve(batch, rewards, end_value, self._cloning_term())
+        if self.config.cost.update_normaliser:
+            self.margin.normaliser.update(self.margin.continuous(batch.flat("obs"), batch.flat("acts")))
+        self.iteration += 1
+        head = {"iteration": self.iteration, "env_steps": self.env_steps}
+        return head | batch.episodes() | {"reward": float(rewards.mean())} | found | metrics
+
+    def _sides(self, batch: Batch) -> tuple[Side, Side]:
+        """The two samples that the margin net tells apart."""
+        mine = self.margin.rows(batch.flat("obs"), batch.flat("acts"))
+        theirs = self.margin.rows(self.pairs.obs, self.pairs.acts)
+        share = 0.0
+        if self.config.absorbing:
+            after = (self.spec.horizon - batch.elapsed - 1)[batch.terminated].sum()
+            share = float(after / (batch.size + after))
+        return Side(mine, share), Side(theirs, self.share)
+
+    def _rewards(self, batch: Batch, learner: Side) -> tuple[np.ndarray, np.ndarray | float]:
+        """Rewards [T, E] of the batch, and the return that termination brings."""
+        gamma, form = self.config.learner.gamma, self.config.reward_form
+        with torch.no_grad():
+            flat = costs.reward(self.loss, form, self.margin(learner.rows)).double().numpy()
+            rewards = flat.reshape(batch.rewards.shape)
+            if self.config.entropy:
+                # Lemma A.1: the gradient of H is a policy gradient with reward -log pi.
+                x, acts = self.policy.normaliser(batch.flat("obs")), self.policy.encode(batch.flat("acts"))
+                rewards = rewards - self.config.entropy * self.policy(x).log_prob(acts).double().numpy().reshape(
+                    rewards.shape
+                )
+            if not self.config.absorbing:
+                return rewards, 0.0
+            after = float(costs.reward(self.loss, form, self.margin(self.margin.end_row())))
+        left = (self.spec.horizon - batch.elapsed - 1)[batch.terminated]
+        return rewards, after * (1 - gamma**left) / (1 - gamma)
+
+    def _cloning_term(self):
+        """weight * mean log-likelihood of the demonstrations per action dimension, or None."""
+        weight = self.cloning_weight
+        if weight < 1e-4:
+            return None
+        scale = weight / (1 if self.spec.discrete else self.spec.act_dim)
+        return lambda policy: scale * policy(self._expert_x).log_prob(self._expert_y).mean()
+
+    def state_dict(self) -> dict[str, Tensor]:
+        state = {f"learner.{k}": v for k, v in self.learner.state_dict().items()}
+        state |= {f"margin.{k}": v for k, v in self.margin.state_dict().items()}
+        state |= {f"margin_adam.{k}": v for k, v in adam_state(self.optimiser).items()}
+        return state | {"fitting": self.fitting.get_state(), "iteration": torch.tensor(self.iteration)}
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        self.learner.load_state_dict(below(state, "learner."))
+        self.margin.load_state_dict(below(state, "margin."))
+        load_adam_state(self.optimiser, below(state, "margin_adam."))
+        self.fitting.set_state(state["fitting"])
+        self.iteration = int(state["iteration"])
+
+    def close(self) -> None:
+        self.learner.close()

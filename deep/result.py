@@ -1,0 +1,126 @@
+"""The closing numbers of a run: the table random / cloning / GAIL / expert, result.json and the learning curve."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.table import Table
+
+from deep import envs
+from deep.evaluate import Returns, evaluate
+from deep.learner import torch_generator
+from deep.nets import Policy
+from deep.run import Metrics
+
+NEEDED = 2  # evaluations in a row above the mark, so that one lucky evaluation does not count
+
+
+@dataclass(frozen=True)
+class Row:
+    """A policy's mean and standard deviation of the return, stochastic and deterministic; None where it has no such."""
+
+    name: str
+    stochastic: Returns | None
+    deterministic: Returns | None
+
+
+def evaluate_policy(env: str, policy: Policy, episodes: int, seed: np.random.SeedSequence, threads: int) -> tuple:
+    """Returns of the stochastic and of the deterministic policy, on the same initial states."""
+    states, actions = seed.spawn(2)
+    start = int(states.generate_state(1)[0])
+    generator = torch_generator(actions)
+    stochastic = evaluate(env, lambda obs: policy.act(obs, generator), episodes, start, threads)
+    return stochastic, evaluate(env, policy.act, episodes, start, threads)
+
+
+def evaluate_random(env: str, episodes: int, seed: np.random.SeedSequence, threads: int) -> Returns:
+    """Returns of uniformly random actions: the zero of the normalised score."""
+    states, actions = seed.spawn(2)
+    rng = np.random.default_rng(actions)
+    probe = envs.make(env, 1, 0)
+    spec = probe.spec
+    probe.close()
+
+    def act(obs: np.ndarray) -> np.ndarray:
+        if spec.discrete:
+            return rng.integers(spec.act_dim, size=len(obs))
+        low, high = np.maximum(spec.act_low, -1e3), np.minimum(spec.act_high, 1e3)
+        return rng.uniform(low, high, (len(obs), spec.act_dim))
+
+    return evaluate(env, act, episodes, int(states.generate_state(1)[0]), threads)
+
+
+def table(env: str, rows: list[Row], expert: float | None) -> Table:
+    """mean +- std of every row, and its share of the expert's mean."""
+    out = Table(title=f"{env}: return, mean ± std over episodes")
+    for name in ("policy", "stochastic", "deterministic", "length"):
+        out.add_column(name, justify="left" if name == "policy" else "right")
+    if expert:
+        out.add_column("of expert", justify="right")
+    for row in rows:
+        cells = [row.name]
+        for returns in (row.stochastic, row.deterministic):
+            cells.append("" if returns is None else f"{returns.mean:,.1f} ± {returns.std:,.1f}")
+        first = row.stochastic or row.deterministic
+        cells.append("" if first is None else f"{first.lengths.mean():.0f}")
+        if expert:
+            cells.append("" if first is None else f"{first.mean / expert:.0%}")
+        out.add_row(*cells)
+    return out
+
+
+def steps_to(metrics: list[Metrics], key: str, mark: float) -> int | None:
+    """Environment steps at the first of NEEDED evaluations in a row with metrics[key] >= mark; None if never."""
+    evaluations = [(m["env_steps"], m[key]) for m in metrics if key in m]
+    for i in range(len(evaluations) - NEEDED + 1):
+        if all(value >= mark for _, value in evaluations[i : i + NEEDED]):
+            return int(evaluations[i][0])
+    return None
+
+
+def normalised(value: float, random: float, expert: float | None) -> float | None:
+    """0 for the random policy, 1 for the expert (Figure 1 of the paper)."""
+    if expert is None or expert == random:
+        return None
+    return (value - random) / (expert - random)
+
+
+def learning_curve(metrics: list[Metrics], env: str, lines: dict[str, float], path: Path) -> None:
+    """Training and evaluation returns against environment steps, with horizontal reference lines."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 4), layout="constrained")
+    axes = figure.subplots()
+    steps, returns = [np.array([m[k] for m in metrics if "train_return" in m]) for k in ("env_steps", "train_return")]
+    axes.plot(steps, returns, color="0.75", lw=1, label="training episodes")
+    for key, label, color in (
+        ("eval_return", "stochastic policy", "C0"),
+        ("eval_return_deterministic", "deterministic policy", "C1"),
+    ):
+        points = [(m["env_steps"], m[key]) for m in metrics if key in m]
+        if points:
+            axes.plot(*np.array(points).T, "o-", ms=3, color=color, label=label)
+    for (name, value), style in zip(lines.items(), ("--", "-.", ":"), strict=False):
+        axes.axhline(value, color="k", ls=style, lw=1, label=name)
+    axes.set(title=env, xlabel="environment steps", ylabel="return")
+    axes.xaxis.set_major_formatter(lambda x, _: f"{x:,.0f}")
+    axes.legend(fontsize="small")
+    figure.savefig(path, dpi=120)
+
+
+def returns_as_dict(prefix: str, returns: Returns | None) -> dict[str, Any]:
+    """Flat keys for result.json; None where the policy was not evaluated."""
+    if returns is None:
+        return {f"{prefix}_mean": None, f"{prefix}_std": None}
+    return {f"{prefix}_mean": returns.mean, f"{prefix}_std": returns.std, f"{prefix}_length": returns.lengths.mean()}
+
+
+def expert_record(mean: float, std: float, length: float) -> Returns:
+    """Recorded statistics in the shape of an evaluation, so that tables treat both alike."""
+    return Returns(np.array([mean - std, mean + std]), np.array([length, length]))
+
+
+def seeded(seed: int, purpose: int) -> np.random.SeedSequence:
+    """A stream for evaluations, apart from every training stream of the same seed."""
+    return np.random.SeedSequence([seed, purpose])
