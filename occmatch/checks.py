@@ -42,9 +42,7 @@ def real_array(x: ArrayLike, name: str, shape: tuple[int, ...] | None = None) ->
     try:
         array = np.asarray(x, dtype=np.float64)
     except (TypeError, ValueError) as error:
-        raise ValueError(
-            f"{name} must be an array of real numbers, but is {type(x).__name__}: {error}"
-        ) from None
+        raise ValueError(f"{name} must be an array of real numbers, but is {type(x).__name__}: {error}") from None
     if shape is not None and array.shape != shape:
         raise ValueError(f"{name} must have shape {shape}, but has shape {array.shape}")
     finite = np.isfinite(array)

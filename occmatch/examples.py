@@ -27,9 +27,7 @@ def two_state_chain(stay: float = 0.0, gamma: float = 0.9) -> MDP:
     return MDP(P, np.array([1.0, 0.0]), gamma)
 
 
-def gridworld(
-    n: int, m: int | None = None, *, slip: float = 0.1, gamma: float = 0.95, start: int | None = None
-) -> MDP:
+def gridworld(n: int, m: int | None = None, *, slip: float = 0.1, gamma: float = 0.95, start: int | None = None) -> MDP:
     """An n x m grid (m = n if not given), state = row * m + column, actions up, right, down, left.
 
     With probability `slip` the move is one of the four at random instead; a move into the wall stays.  `start` is a state,

@@ -1,14 +1,16 @@
 """Linear solves with a fixed policy: the resolvent (I - gamma P_pi)^-1 and its transpose.
 
-With P_pi(s, s') = sum_a pi(a|s) P(s'|s, a), the value of a policy under a reward (or cost) r on states and its
-discounted state visits solve
+With P_pi(s, s') = sum_a pi(a|s) P(s'|s, a), the value of a policy under a cost r on states and its discounted
+state visits solve
 
     (I - gamma P_pi) V = r            (I - gamma P_pi') d = p0.
 
-Two methods, both answering to the same residual.  I - gamma P_pi is a diagonally dominant M-matrix, so LU without
-pivoting is stable and, for right sides >= 0, adds only numbers of one sign: d is nonnegative, exactly zero on states
-that are never reached, and accurate in every entry however small.  Above `LU_STATES` states fill-in may be dense, and
-BiCGSTAB restarted on its own residual (iterative refinement) is tried first; where it stalls LU has the last word.
+I - gamma P_pi is a diagonally dominant M-matrix.  LU without pivoting is then stable and, for a right side >= 0,
+adds only numbers of one sign: d is nonnegative, exactly zero on states that are never reached, and accurate in
+every entry however small.  So LU is used wherever its fill-in is affordable, which the bandwidth after a reverse
+Cuthill-McKee ordering tells in advance (gridworlds and chains: yes; large garnets: no).  Elsewhere BiCGSTAB is
+restarted on its own residual, which is iterative refinement, until the residual is down to rounding; if it
+breaks down GMRES takes a turn, and if that stalls too LU has the last word.
 """
 
 from __future__ import annotations
@@ -18,17 +20,24 @@ from functools import cached_property
 
 import numpy as np
 from scipy.sparse import csr_array, eye_array
+from scipy.sparse.csgraph import reverse_cuthill_mckee
 from scipy.sparse.linalg import LinearOperator, SuperLU, bicgstab, gmres, splu
 
 from occmatch import checks
 from occmatch.checks import FloatArray
 from occmatch.mdp import MDP
 
-# Measured on garnets (dense fill-in) and gridworlds (little): below it LU costs at most tens of milliseconds.
-LU_STATES = 1_000
+# S * bandwidth^2 bounds the multiplications of LU; at 4e8 SuperLU takes about 0.1 s and BiCGSTAB about as long.
+_LU_WORK = 4e8
 
-# A matrix-vector product with rows of n entries rounds by about n units in the last place of its largest term.
+# Beyond this many states even computing the ordering costs more than a few steps of BiCGSTAB.
+_LU_STATES = 20_000
+
+# A row of n terms rounds by at most n units in the last place of the largest; eight covers what sums average out to.
 _ROUNDING = 8 * np.finfo(np.float64).eps
+
+# Passes of refinement, each gaining up to nine digits, and matrix products (two a step) that one pass may take.
+_PASSES, _STEPS = 4, 500
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,20 +56,26 @@ class Resolvent:
         return self._solve(p, rtol, transposed=True)
 
     @cached_property
-    def _lu(self) -> SuperLU:
+    def lu(self) -> SuperLU:
+        """The LU factors of I - gamma P_pi, without pivoting."""
         matrix = (eye_array(self.P_pi.shape[0]) - self.gamma * self.P_pi).tocsc()
-        return splu(
-            matrix, permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options={"SymmetricMode": True}
-        )
+        ordering = "MMD_AT_PLUS_A"
+        return splu(matrix, permc_spec=ordering, diag_pivot_thresh=0.0, options={"SymmetricMode": True})
+
+    @cached_property
+    def factorises(self) -> bool:
+        """Whether LU is affordable."""
+        S = self.P_pi.shape[0]
+        return S <= _LU_STATES and S * float(_bandwidth(self.P_pi)) ** 2 <= _LU_WORK
 
     def _solve(self, b: FloatArray, rtol: float, *, transposed: bool) -> FloatArray:
         if self.gamma == 0.0:
             return b.copy()
-        if self.P_pi.shape[0] > LU_STATES and "_lu" not in self.__dict__:
-            x = _krylov(self.P_pi.T.tocsr() if transposed else self.P_pi, self.gamma, b, rtol)
+        if not self.factorises and "lu" not in self.__dict__:
+            x = krylov(self.P_pi.T.tocsr() if transposed else self.P_pi, self.gamma, b, rtol)
             if x is not None:
                 return x
-        return self._lu.solve(b, trans="T" if transposed else "N")
+        return self.lu.solve(b, trans="T" if transposed else "N")
 
 
 def resolvent(mdp: MDP, pi: FloatArray) -> Resolvent:
@@ -84,27 +99,41 @@ def solve_policy(mdp: MDP, pi: FloatArray, r: FloatArray) -> FloatArray:
 
 
 def solve_visits(mdp: MDP, pi: FloatArray) -> FloatArray:
-    """d [S] with d = p0 + gamma P_pi' d: discounted state visits of policy `pi` [S, A]; they sum to 1/(1-gamma)."""
+    """d [S] with d = p0 + gamma P_pi' d: discounted state visits of `pi` [S, A]; they sum to 1/(1-gamma)."""
     return resolvent(mdp, checks.policy(mdp, pi)).solve_transposed(mdp.p0).clip(min=0.0)
 
 
-def _krylov(M: csr_array, gamma: float, b: FloatArray, rtol: float) -> FloatArray | None:
-    """x with x - gamma M x = b to the wanted residual, or None where refinement stalls before it."""
-    S = b.size
-    operator = LinearOperator((S, S), matvec=lambda x: x - gamma * (M @ x), dtype=np.float64)
-    x, residual, before = np.zeros(S), b, np.inf
-    for method in (bicgstab, bicgstab, bicgstab, gmres):
-        size = float(np.abs(residual).max())
-        if size <= max(rtol * float(np.abs(b).max()), _ROUNDING * float(np.abs(x).max())):
+def krylov(M: csr_array, gamma: float, b: FloatArray, rtol: float = 0.0) -> FloatArray | None:
+    """x [S] with x - gamma M x = b to a residual of `rtol * max|b|` or to rounding; None where it stalls before."""
+
+    def product(x: FloatArray) -> FloatArray:
+        return x - gamma * (M @ x)
+
+    operator = LinearOperator((b.size, b.size), matvec=product, dtype=np.float64)
+    x, residual, before = np.zeros(b.size), b, np.inf
+    for _ in range(_PASSES):
+        size = _largest(residual)
+        if size <= max(rtol * _largest(b), _ROUNDING * _largest(x)):
             return x
-        if size > 0.5 * before:
+        if size > 0.1 * before:
             return None
         before = size
-        step, _ = method(operator, residual, rtol=max(rtol / 4, 1e-9), atol=0.0, maxiter=500)
-        if not np.isfinite(step).all():
-            return None
+        step, broken = bicgstab(operator, residual, rtol=max(rtol / 4, 1e-9), atol=0.0, maxiter=_STEPS)
+        if broken < 0 or not np.isfinite(step).all():
+            step, _ = gmres(operator, residual, rtol=max(rtol / 4, 1e-9), atol=0.0, restart=50, maxiter=10)
         x = x + step
-        residual = b - operator.matvec(x)
-    size = float(np.abs(residual).max())
-    target = max(rtol * float(np.abs(b).max()), _ROUNDING * float(np.abs(x).max()))
-    return x if size <= target else None
+        residual = b - product(x)
+    return x if _largest(residual) <= max(rtol * _largest(b), _ROUNDING * _largest(x)) else None
+
+
+def _bandwidth(M: csr_array) -> int:
+    """Half bandwidth of the pattern of M + M' in the reverse Cuthill-McKee ordering."""
+    pattern = csr_array(M + M.T)
+    position = np.empty(M.shape[0], dtype=np.int64)
+    position[reverse_cuthill_mckee(pattern, symmetric_mode=True)] = np.arange(M.shape[0])
+    entries = pattern.tocoo()
+    return int(np.abs(position[entries.row] - position[entries.col]).max(initial=0))
+
+
+def _largest(x: FloatArray) -> float:
+    return float(np.abs(x).max())

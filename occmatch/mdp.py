@@ -100,9 +100,7 @@ def _kernel(P: ArrayLike | csr_array) -> csr_array:
     else:
         dense = checks.real_array(P, "P")
         if dense.ndim != 3 or dense.shape[0] != dense.shape[2] or 0 in dense.shape:
-            raise ValueError(
-                f"P must have shape (S, A, S), or be sparse (S * A, S), but has shape {dense.shape}"
-            )
+            raise ValueError(f"P must have shape (S, A, S), or be sparse (S * A, S), but has shape {dense.shape}")
         S = dense.shape[0]
         kernel = csr_array(dense.reshape(-1, S))
     _check_rows(kernel)
