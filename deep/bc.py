@@ -7,14 +7,24 @@ Pairs are split 70/30; Adam runs on the 70 until the held-out likelihood stops r
 
 import copy
 import dataclasses
+import sys
+import time
 
 import numpy as np
 import torch
+from rich.console import Console
 
-from deep import demos, envs
-from deep.config import BcConfig
+from deep import demos, envs, run
+from deep.cli import main_guard, parse
+from deep.config import BcConfig, CloningConfig, as_dict, cloning_defaults
+from deep.expert import recorded
 from deep.learner import torch_generator
 from deep.nets import GaussianPolicy, Policy, make_policy
+from deep.pairs import expert_pairs
+from deep.result import compare, table
+from deep.run import Run
+
+CLONING = 3  # the stream of cloning among the children of a run's seed: GAIL's start and this command agree
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,3 +88,45 @@ def clone(
     if expert_units and isinstance(policy, GaussianPolicy):
         policy.set_units(pairs.acts)
     return policy, fit(policy, pairs.obs, pairs.acts, config, shuffle)
+
+
+def main(argv: list[str]) -> None:
+    """Entry point of `python -m deep.bc`: clone, evaluate, write config.json, policy.safetensors and result.json."""
+    console = Console()
+    request = parse(CloningConfig, "bc", lambda given: cloning_defaults(**given), argv)
+    config = request.config
+    if request.resume is not None:
+        raise ValueError("resume must be left out: cloning takes seconds and is never resumed")
+    probe = envs.make(config.env, 1, 0)
+    spec = probe.spec
+    probe.close()
+    pairs = expert_pairs(config, spec)
+    folder = request.out or run.new_folder(f"bc-{config.env}-s{config.seed}")
+    record = Run.create(folder, "bc", as_dict(config))
+    began = time.monotonic()
+    seed = np.random.SeedSequence(config.seed).spawn(CLONING + 1)[CLONING]
+    policy, info = clone(spec, pairs, config.hidden, config.bc, seed, config.expert_units)
+    expert = recorded(config.env, config.demos)
+    found = compare(
+        config.env, {"behavioural cloning": policy}, expert, config.final_episodes, config.seed, config.threads
+    )
+    result = {
+        "env": config.env,
+        "seed": config.seed,
+        "trajectories": config.trajectories,
+        "pairs": len(pairs.obs),
+        "seconds": round(time.monotonic() - began, 1),
+        **found.fields("behavioural cloning"),
+        **dataclasses.asdict(info),
+        "config": as_dict(config),
+        "versions": run.versions(),
+        "commit": run.commit(),
+    }
+    run.save_tensors(record.folder / "policy.safetensors", policy.state_dict())
+    run.write_json(record.folder / "result.json", result)
+    console.print(table(config.env, found.rows(), found.reference))
+    console.print(f"run folder: {record.folder}", soft_wrap=True, highlight=False)
+
+
+if __name__ == "__main__":
+    main_guard(lambda: main(sys.argv[1:]))

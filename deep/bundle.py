@@ -24,7 +24,7 @@ from deep.config import ExpertConfig, as_flags, from_dict, protocol
 from deep.evaluate import Returns
 from deep.expert import DATA, Expert
 from deep.learner import torch_generator
-from deep.result import Row, evaluate_policy, evaluate_random, learning_curve, seeded, table
+from deep.result import Row, evaluate_policy, evaluate_random, learning_curve, table
 from deep.run import Metrics, Run
 
 RANDOM, EVALUATION, SAMPLING, THINNING = range(100, 104)  # streams apart from those of training
@@ -68,17 +68,19 @@ def bundle(request: Bundle, console: Console) -> dict[str, Any]:
     expert = Expert(config)
     expert.load_state_dict(checkpoint.tensors)
     policy, env, steps = expert.learner.policy, config.env, expert.env_steps
-    random = evaluate_random(env, request.episodes, seeded(config.seed, RANDOM), 0)
-    stochastic, deterministic = evaluate_policy(env, policy, request.episodes, seeded(config.seed, EVALUATION), 0)
+    random = evaluate_random(env, request.episodes, np.random.SeedSequence([config.seed, RANDOM]), 0)
+    stochastic, deterministic = evaluate_policy(
+        env, policy, request.episodes, np.random.SeedSequence([config.seed, EVALUATION]), 0
+    )
     rows = [Row("random", random, None), Row("expert", stochastic, deterministic)]
     console.print(table(env, rows, stochastic.mean))
 
-    p, seed = protocol(env), seeded(config.seed, SAMPLING)
+    p, seed = protocol(env), np.random.SeedSequence([config.seed, SAMPLING])
     number = max(p.trajectories)
     simulator = envs.make(env, min(number, 32), int(seed.generate_state(1)[0]))
     sampled = demos.sample_episodes(policy.act, simulator, number, torch_generator(seed.spawn(1)[0]))
     simulator.close()
-    thin = np.random.default_rng(seeded(config.seed, THINNING))
+    thin = np.random.default_rng(np.random.SeedSequence([config.seed, THINNING]))
     kept = demos.subsample(sampled, p.subsample, thin) if p.subsample > 1 else sampled
     full = sampled.returns()
     record = {

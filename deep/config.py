@@ -72,6 +72,38 @@ class BcConfig:
 
 
 @dataclass(frozen=True)
+class CloningConfig:
+    """Clone an expert's actions by maximum likelihood."""
+
+    env: str = "Walker2d-v4"
+    """Gymnasium id of the task."""
+    demos: Path | None = None
+    """Demonstrations (npz); the bundled ones of the task where left out."""
+    trajectories: int = 4
+    """Trajectories used, drawn from the file by the seed."""
+    subsample: int = 20
+    """Keep every k-th pair of a trajectory, from a random offset."""
+    seed: int = 0
+    """Seed of everything random."""
+    hidden: tuple[int, ...] = (100, 100)
+    """Tanh units of the policy (Appendix B of the paper)."""
+    expert_units: bool = True
+    """Express the policy's actions in the mean and deviation of the expert's."""
+    threads: int = 0
+    """Threads of the simulators; 0 uses every core. Results do not depend on it."""
+    final_episodes: int = 50
+    """Episodes of the closing evaluation (Section 6)."""
+    bc: BcConfig = field(default_factory=BcConfig)
+    """The regression."""
+
+
+def cloning_defaults(env: str = "Walker2d-v4") -> CloningConfig:
+    """The paper's smallest data set of a task."""
+    p = protocol(env)
+    return CloningConfig(env=env, trajectories=p.trajectories[0], subsample=p.subsample)
+
+
+@dataclass(frozen=True)
 class GailConfig:
     """Imitate an expert (Ho & Ermon 2016, Algorithm 1)."""
 

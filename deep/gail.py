@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 from rich.console import Console
 
 from deep import progress, run
@@ -18,21 +19,8 @@ from deep.cli import main_guard, parse
 from deep.config import GailConfig, as_dict, gail_defaults
 from deep.expert import recorded
 from deep.imitator import Imitator
-from deep.result import (
-    Row,
-    evaluate_policy,
-    evaluate_random,
-    expert_record,
-    learning_curve,
-    normalised,
-    returns_as_dict,
-    seeded,
-    steps_to,
-    table,
-)
+from deep.result import PERIODIC, compare, evaluate_policy, learning_curve, steps_to, table
 from deep.run import Metrics, Run
-
-PERIODIC, CLOSING, CLONING, RANDOM = range(4)  # streams of the evaluations
 
 
 def train(imitator: Imitator, record: Run) -> Iterator[Metrics]:
@@ -64,7 +52,7 @@ class Evaluated:
         if not every or before // every == self.env_steps // every:
             return metrics
         # Seeded by the iteration, so that evaluations do not depend on where a run was resumed.
-        seed = seeded(config.seed, PERIODIC).spawn(self.iteration)[-1]
+        seed = np.random.SeedSequence([config.seed, PERIODIC, self.iteration])
         stochastic, deterministic = evaluate_policy(
             config.env, self.inner.policy, config.eval_episodes, seed, config.threads
         )
@@ -73,25 +61,13 @@ class Evaluated:
 
 def close(imitator: Imitator, record: Run, seconds: float, console: Console) -> dict[str, Any]:
     """Evaluate random, cloning, GAIL and expert; write result.json and learning_curve.png; print the table."""
-    config = imitator.config
-    n, threads, env = config.final_episodes, config.threads, config.env
-    console.print(f"evaluating over {n} episodes ...")
-    random = evaluate_random(env, n, seeded(config.seed, RANDOM), threads)
-    cloned, _ = imitator.clone()
-    bc = evaluate_policy(env, cloned, n, seeded(config.seed, CLONING), threads)
-    mine = evaluate_policy(env, imitator.policy, n, seeded(config.seed, CLOSING), threads)
+    config, env = imitator.config, imitator.config.env
+    console.print(f"evaluating over {config.final_episodes} episodes ...")
+    policies = {"behavioural cloning": imitator.clone()[0], "GAIL": imitator.policy}
     expert = recorded(env, config.demos)
-    rows = [Row("random", random, None), Row("behavioural cloning", *bc), Row("GAIL", *mine)]
-    reference = None
-    if expert is not None:
-        reference = expert["stochastic"]["mean"]
-        both = [expert_record(**expert[k]) if k in expert else None for k in ("stochastic", "deterministic")]
-        rows.append(Row("expert", *both))
-    metrics = record.metrics()
-    marks = {
-        kind: None if reference is None else steps_to(metrics, key, 0.9 * reference)
-        for kind, key in (("stochastic", "eval_return"), ("deterministic", "eval_return_deterministic"))
-    }
+    found = compare(env, policies, expert, config.final_episodes, config.seed, config.threads)
+    metrics, reference = record.metrics(), found.reference
+    cloning = found.fields("behavioural cloning")
     result = {
         "env": env,
         "seed": config.seed,
@@ -99,24 +75,22 @@ def close(imitator: Imitator, record: Run, seconds: float, console: Console) -> 
         "pairs": len(imitator.pairs.obs),
         "env_steps": imitator.env_steps,
         "seconds": round(seconds, 1),
-        "random_return": random.mean,
-        "bc_return": bc[0].mean,
-        "bc_return_deterministic": bc[1].mean,
-        "expert_return": reference,
-        **returns_as_dict("return", mine[0]),
-        **returns_as_dict("return_deterministic", mine[1]),
-        "normalised_return": normalised(mine[0].mean, random.mean, reference),
-        "steps_to_90": marks,
-        "episodes": n,
+        "bc_return": cloning["return_mean"],
+        "bc_return_deterministic": cloning["return_deterministic_mean"],
+        **found.fields("GAIL"),
+        "steps_to_90": {
+            kind: None if reference is None else steps_to(metrics, key, 0.9 * reference)
+            for kind, key in (("stochastic", "eval_return"), ("deterministic", "eval_return_deterministic"))
+        },
         "config": as_dict(config),
         "versions": run.versions(),
         "commit": run.commit(),
     }
     run.write_json(record.folder / "result.json", result)
     lines = {} if reference is None else {"expert": reference}
-    lines |= {"behavioural cloning": bc[0].mean, "random": random.mean}
+    lines |= {"behavioural cloning": cloning["return_mean"], "random": found.random.mean}
     learning_curve(metrics, env, lines, record.folder / "learning_curve.png")
-    console.print(table(env, rows, reference))
+    console.print(table(env, found.rows(), reference))
     return result
 
 

@@ -8,57 +8,26 @@ Beyond the paper, each with a switch: the policy starts from behavioural cloning
 the policy's objective, so that the first batches are worth comparing with the expert's.
 """
 
-from pathlib import Path
-
 import numpy as np
 import torch
 from torch import Tensor
 
-from deep import bc, costs, demos, envs
+from deep import bc, costs, envs
 from deep.config import GailConfig
 from deep.costs import MarginNet, Side
-from deep.demos import Demos
 from deep.learner import Learner, adam_state, below, load_adam_state, torch_generator
 from deep.nets import GaussianPolicy, Policy
+from deep.pairs import absorbing_share, expert_pairs
 from deep.rollout import Batch
 from deep.run import Metrics
 from occmatch.losses import LOSSES
-
-
-def expert_pairs(config: GailConfig, spec: envs.EnvSpec) -> Demos:
-    """The demonstrations of a run: config.trajectories of the file, every config.subsample-th pair."""
-    path = config.demos or demos.bundled(config.env)
-    if path is None:
-        raise ValueError(f"demos must name a file, because {config.env} has no bundled demonstrations")
-    data = demos.load(Path(path), spec)
-    kept = int(data.metadata.get("subsample", 1))
-    if config.subsample < 1 or config.subsample % kept:
-        raise ValueError(
-            f"subsample must be a positive multiple of {kept}, because {path} holds every {kept}-th pair already, "
-            f"but is {config.subsample}"
-        )
-    if not 1 <= config.trajectories <= data.episodes:
-        raise ValueError(f"trajectories must be in 1..{data.episodes}, as {path} holds, but is {config.trajectories}")
-    rng = np.random.default_rng(np.random.SeedSequence(config.seed).spawn(1)[0])
-    chosen = demos.take(data, config.trajectories, rng)
-    every = config.subsample // kept
-    return demos.subsample(chosen, every, rng) if every > 1 else chosen
-
-
-def absorbing_share(pairs: Demos, horizon: int) -> float:
-    """Share of the occupancy, over `horizon` steps an episode, that lies after termination."""
-    if pairs.terminated is None:
-        raise ValueError("absorbing must be off for demonstrations that do not say which episodes terminated")
-    lived = pairs.times[np.cumsum(pairs.lengths) - 1] + 1
-    after = np.where(pairs.terminated, horizon - lived, 0)
-    return float(after.sum() / (lived.sum() + after.sum()))
 
 
 class Imitator:
     """GAIL on one task, an iteration at a time."""
 
     def __init__(self, config: GailConfig) -> None:
-        # Independent streams; the demonstrations' is spawned in expert_pairs, first of all.
+        # Independent streams; the first is that of expert_pairs, the fourth that of bc.CLONING.
         _, physics, learner, cloning, fitting, weights = np.random.SeedSequence(config.seed).spawn(6)
         self.config = config
         self.loss = LOSSES[config.loss]

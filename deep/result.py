@@ -13,6 +13,7 @@ from deep.learner import torch_generator
 from deep.nets import Policy
 from deep.run import Metrics
 
+CLOSING, PERIODIC = 1, 2  # streams of the evaluations, apart from every training stream of the same seed
 NEEDED = 2  # evaluations in a row above the mark, so that one lucky evaluation does not count
 
 
@@ -25,9 +26,16 @@ class Row:
     deterministic: Returns | None
 
 
-def evaluate_policy(env: str, policy: Policy, episodes: int, seed: np.random.SeedSequence, threads: int) -> tuple:
+def children(seed: np.random.SeedSequence) -> tuple[np.random.SeedSequence, np.random.SeedSequence]:
+    """Two streams of a seed. Unlike spawn, asking again gives the same two."""
+    return tuple(np.random.SeedSequence(seed.entropy, spawn_key=(*seed.spawn_key, i)) for i in range(2))
+
+
+def evaluate_policy(
+    env: str, policy: Policy, episodes: int, seed: np.random.SeedSequence, threads: int
+) -> tuple[Returns, Returns]:
     """Returns of the stochastic and of the deterministic policy, on the same initial states."""
-    states, actions = seed.spawn(2)
+    states, actions = children(seed)
     start = int(states.generate_state(1)[0])
     generator = torch_generator(actions)
     stochastic = evaluate(env, lambda obs: policy.act(obs, generator), episodes, start, threads)
@@ -36,7 +44,7 @@ def evaluate_policy(env: str, policy: Policy, episodes: int, seed: np.random.See
 
 def evaluate_random(env: str, episodes: int, seed: np.random.SeedSequence, threads: int) -> Returns:
     """Returns of uniformly random actions: the zero of the normalised score."""
-    states, actions = seed.spawn(2)
+    states, actions = children(seed)
     rng = np.random.default_rng(actions)
     probe = envs.make(env, 1, 0)
     spec = probe.spec
@@ -109,18 +117,55 @@ def learning_curve(metrics: list[Metrics], env: str, lines: dict[str, float], pa
     figure.savefig(path, dpi=120)
 
 
-def returns_as_dict(prefix: str, returns: Returns | None) -> dict[str, Any]:
-    """Flat keys for result.json; None where the policy was not evaluated."""
-    if returns is None:
-        return {f"{prefix}_mean": None, f"{prefix}_std": None}
-    return {f"{prefix}_mean": returns.mean, f"{prefix}_std": returns.std, f"{prefix}_length": returns.lengths.mean()}
+@dataclass(frozen=True)
+class Comparison:
+    """What a closing evaluation found: random actions, the given policies, and the expert's record if there is one."""
+
+    random: Returns
+    policies: dict[str, tuple[Returns, Returns]]
+    expert: dict[str, Any] | None
+
+    @property
+    def reference(self) -> float | None:
+        """The stochastic expert's mean return: the demonstrations were sampled from it."""
+        return None if self.expert is None else self.expert["stochastic"]["mean"]
+
+    def rows(self) -> list[Row]:
+        rows = [Row("random", self.random, None)]
+        rows += [Row(name, *pair) for name, pair in self.policies.items()]
+        if self.expert is not None:
+            kinds = ("stochastic", "deterministic")
+            rows.append(Row("expert", *(_recorded(self.expert[k]) if k in self.expert else None for k in kinds)))
+        return rows
+
+    def fields(self, name: str) -> dict[str, Any]:
+        """Entries of result.json for one of the policies."""
+        stochastic, deterministic = self.policies[name]
+        return {
+            "random_return": self.random.mean,
+            "expert_return": self.reference,
+            "return_mean": stochastic.mean,
+            "return_std": stochastic.std,
+            "return_length": float(stochastic.lengths.mean()),
+            "return_deterministic_mean": deterministic.mean,
+            "return_deterministic_std": deterministic.std,
+            "return_deterministic_length": float(deterministic.lengths.mean()),
+            "normalised_return": normalised(stochastic.mean, self.random.mean, self.reference),
+            "episodes": len(stochastic.returns),
+        }
 
 
-def expert_record(mean: float, std: float, length: float) -> Returns:
-    """Recorded statistics in the shape of an evaluation, so that tables treat both alike."""
+def compare(
+    env: str, policies: dict[str, Policy], expert: dict[str, Any] | None, episodes: int, seed: int, threads: int
+) -> Comparison:
+    """Evaluate random actions and the policies over `episodes` episodes each, all from the same initial states."""
+    stream = [np.random.SeedSequence([seed, CLOSING])]
+    random = evaluate_random(env, episodes, *stream, threads)
+    found = {name: evaluate_policy(env, p, episodes, *stream, threads) for name, p in policies.items()}
+    return Comparison(random, found, expert)
+
+
+def _recorded(entry: dict[str, float]) -> Returns:
+    """Recorded statistics in the shape of an evaluation: two episodes with that mean, deviation and length."""
+    mean, std, length = entry["mean"], entry["std"], entry["length"]
     return Returns(np.array([mean - std, mean + std]), np.array([length, length]))
-
-
-def seeded(seed: int, purpose: int) -> np.random.SeedSequence:
-    """A stream for evaluations, apart from every training stream of the same seed."""
-    return np.random.SeedSequence([seed, purpose])

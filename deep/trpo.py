@@ -89,29 +89,25 @@ def trainable(policy: Policy) -> list[nn.Parameter]:
 def conjugate_gradients(
     product: Callable[[Tensor], Tensor], b: Tensor, iterations: int, tol: float = 1e-10
 ) -> tuple[Tensor, float, bool]:
-    """Solve A x = b for positive definite A; returns x, |b - A x| / |b| as CG tracks it, and whether x'Ax <= 0 was met.
+    """Solve A x = b for positive definite A; returns x, |b - A x| / |b| as CG tracks it, and whether p'Ap <= 0 was met.
 
-    The iterate with the least residual is kept: beyond it, rounding has the upper hand.
+    Every iterate is an ascent direction of b'x - x'Ax / 2 whatever its residual, which need not fall at each step.
     """
     x, r, p = torch.zeros_like(b), b.clone(), b.clone()
     rr = r @ r
     norm = float(rr) ** 0.5
-    best, best_residual = x.clone(), 1.0
     for _ in range(iterations):
         z = product(p)
         curvature = p @ z
         if not torch.isfinite(curvature) or curvature <= 0:
-            return best, best_residual, True
+            return x, float(rr) ** 0.5 / norm, True
         alpha = rr / curvature
         x, r = x + alpha * p, r - alpha * z
         new = r @ r
-        residual = float(new) ** 0.5 / norm
-        if residual < best_residual:
-            best, best_residual = x, residual
-        if residual < tol:
-            break
+        if float(new) ** 0.5 < tol * norm:
+            return x, float(new) ** 0.5 / norm, False
         p, rr = r + (new / rr) * p, new
-    return best, best_residual, False
+    return x, float(rr) ** 0.5 / norm, False
 
 
 def step(
@@ -157,8 +153,9 @@ def step(
     )
     event = "negative curvature" if indefinite else ""
     if residual >= 1.0:
-        # Not even the first conjugate direction helped: fall back on the gradient, which the line search still bounds.
-        direction, event = g, event or "cg residual did not fall"
+        event = event or "cg residual did not fall"
+    if not torch.isfinite(direction).all() or not float(direction @ g) > 0:
+        direction = g  # the plain gradient, which the line search bounds all the same
     quadratic = float(direction @ (product(direction) + config.damping * direction))
     if not quadratic > 0:
         return nothing("no curvature along the step", residual)

@@ -1,0 +1,53 @@
+"""The expert's pairs that a run imitates: which trajectories of a file, and which of their pairs."""
+
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from deep import demos, envs
+from deep.demos import Demos
+
+
+class Choice(Protocol):
+    """The settings that decide; demos = None stands for the bundled file of env."""
+
+    @property
+    def env(self) -> str: ...
+    @property
+    def demos(self) -> Path | None: ...
+    @property
+    def trajectories(self) -> int: ...
+    @property
+    def subsample(self) -> int: ...
+    @property
+    def seed(self) -> int: ...
+
+
+def expert_pairs(config: Choice, spec: envs.EnvSpec) -> Demos:
+    """The demonstrations of a run: config.trajectories of the file, every config.subsample-th pair."""
+    path = config.demos or demos.bundled(config.env)
+    if path is None:
+        raise ValueError(f"demos must name a file, because {config.env} has no bundled demonstrations")
+    data = demos.load(Path(path), spec)
+    kept = int(data.metadata.get("subsample", 1))
+    if config.subsample < 1 or config.subsample % kept:
+        raise ValueError(
+            f"subsample must be a positive multiple of {kept}, because {path} holds every {kept}-th pair already, "
+            f"but is {config.subsample}"
+        )
+    if not 1 <= config.trajectories <= data.episodes:
+        raise ValueError(f"trajectories must be in 1..{data.episodes}, as {path} holds, but is {config.trajectories}")
+    rng = np.random.default_rng(np.random.SeedSequence(config.seed).spawn(1)[0])
+    chosen = demos.take(data, config.trajectories, rng)
+    every = config.subsample // kept
+    return demos.subsample(chosen, every, rng) if every > 1 else chosen
+
+
+def absorbing_share(pairs: Demos, horizon: int) -> float:
+    """Share of the occupancy, over `horizon` steps an episode, that lies after termination."""
+    if pairs.terminated is None:
+        raise ValueError("absorbing must be off for demonstrations that do not say which episodes terminated")
+    lived = pairs.times[np.cumsum(pairs.lengths) - 1] + 1
+    after = np.where(pairs.terminated, horizon - lived, 0)
+    return float(after.sum() / (lived.sum() + after.sum()))
