@@ -107,21 +107,15 @@ class Simulator(ABC):
         actions = np.asarray(actions)
         expected = (self.num,) if spec.discrete else (self.num, spec.act_dim)
         if actions.shape != expected:
-            raise ValueError(
-                f"actions must have shape {expected} for {spec.id}, but have shape {actions.shape}"
-            )
+            raise ValueError(f"actions must have shape {expected} for {spec.id}, but have shape {actions.shape}")
         if not spec.discrete:
             if actions.dtype.kind not in "fiu":
-                raise ValueError(
-                    f"actions must be real numbers for {spec.id}, but have dtype {actions.dtype}"
-                )
+                raise ValueError(f"actions must be real numbers for {spec.id}, but have dtype {actions.dtype}")
             return np.ascontiguousarray(actions, dtype=np.float64)
         if actions.dtype.kind not in "iu":
             raise ValueError(f"actions must be integers for {spec.id}, but have dtype {actions.dtype}")
         outside = (actions < 0) | (actions >= spec.act_dim)
         if outside.any():
             i = int(np.argmax(outside))
-            raise ValueError(
-                f"actions[{i}] must be in 0..{spec.act_dim - 1} for {spec.id}, but is {int(actions[i])}"
-            )
+            raise ValueError(f"actions[{i}] must be in 0..{spec.act_dim - 1} for {spec.id}, but is {int(actions[i])}")
         return actions.astype(np.int64)

@@ -131,9 +131,7 @@ class GymSimulator(Simulator):
                 obs[i] = env.step(action)[0]
         if not np.array_equal(obs, state["obs"]):
             i = int(np.argmax((obs != state["obs"]).any(axis=1)))
-            raise ValueError(
-                f"{id_} must be a function of its seed and actions to resume, but simulator {i} is not"
-            )
+            raise ValueError(f"{id_} must be a function of its seed and actions to resume, but simulator {i} is not")
         self._obs = obs
         self._seeds[:] = state["seeds"]
         self._played[:, :longest] = state["played"]

@@ -60,9 +60,7 @@ class Planar(Task):
     def track(self, fields: Fields, ids: np.ndarray | slice, out: np.ndarray) -> None:
         out[ids, 0] = fields.qpos[ids, 0]
 
-    def reward(
-        self, fields: Fields, before: np.ndarray, now: np.ndarray, acts: np.ndarray, dt: float
-    ) -> np.ndarray:
+    def reward(self, fields: Fields, before: np.ndarray, now: np.ndarray, acts: np.ndarray, dt: float) -> np.ndarray:
         velocity = (now[:, 0] - before[:, 0]) / dt
         control = self.control_weight * np.square(acts).sum(axis=1)
         return self.forward_weight * velocity + self.healthy_reward - control

@@ -9,32 +9,36 @@ contact forces) belongs to the state before the last substep.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import mujoco
 import numpy as np
 from mujoco.batch import Batch
 
-__all__ = ["Fields", "Task"]
+from deep.envs.pool import Pool
+
+__all__ = ["Fields", "Stepper", "Task"]
+
+
+Stepper = Batch | Pool
 
 
 @dataclass(frozen=True)
 class Fields:
-    """Live arrays of E simulations; state [E, nq + nv] is qpos and qvel side by side, derived is by name."""
+    """Live arrays of E simulations; state [E, nq + nv] is qpos and qvel side by side, `of` the task's own."""
 
     state: np.ndarray
     qpos: np.ndarray
     qvel: np.ndarray
-    derived: dict[str, np.ndarray] = field(default_factory=dict)
+    of: dict[str, np.ndarray]
 
     @staticmethod
-    def of(batch: Batch, names: tuple[str, ...]) -> Fields:
-        """Bind the arrays of a batch once; they stay valid as long as it lives."""
-        nq, nv = batch.model.nq, batch.model.nv
-        qpos, qvel = batch.bind("qpos"), batch.bind("qvel")
-        start = (qpos.ctypes.data - batch.state.ctypes.data) // batch.state.itemsize
-        state = batch.state[:, start : start + nq + nv]
-        return Fields(state, qpos, qvel, {name: batch.bind(name) for name in names})
+    def bind(stepper: Stepper, of: dict[str, np.ndarray]) -> Fields:
+        """Bind once; the arrays stay valid as long as the stepper lives."""
+        qpos, qvel = stepper.bind("qpos"), stepper.bind("qvel")
+        start = (qpos.ctypes.data - stepper.state.ctypes.data) // stepper.state.itemsize
+        state = stepper.state[:, start : start + qpos.shape[1] + qvel.shape[1]]
+        return Fields(state, qpos, qvel, of)
 
 
 class Task(ABC):
@@ -42,11 +46,14 @@ class Task(ABC):
 
     xml: str
     frame_skip: int
-    derived: tuple[str, ...] = ()
-    """Names of the derived fields that the task reads."""
+    tracked: int
+    """Width of the array that `track` fills."""
+    contact_forces: bool = False
+    """Whether the task reads `cfrc_ext` (see pool)."""
 
-    def prepare(self, spec: mujoco.MjSpec) -> None:  # noqa: B027  (most tasks change nothing)
-        """Change the model before it is compiled."""
+    def views(self, stepper: Stepper) -> dict[str, np.ndarray]:
+        """The derived arrays that the task reads, by names of its own; none by default."""
+        return {}
 
     @abstractmethod
     def obs_dim(self, model: mujoco.MjModel) -> int:
@@ -70,13 +77,8 @@ class Task(ABC):
     def track(self, fields: Fields, ids: np.ndarray | slice, out: np.ndarray) -> None:
         """Write what the next reward needs of the present, `out[ids]` of [E, tracked]."""
 
-    tracked: int
-    """Width of the array that `track` fills."""
-
     @abstractmethod
-    def reward(
-        self, fields: Fields, before: np.ndarray, now: np.ndarray, acts: np.ndarray, dt: float
-    ) -> np.ndarray:
+    def reward(self, fields: Fields, before: np.ndarray, now: np.ndarray, acts: np.ndarray, dt: float) -> np.ndarray:
         """Rewards [E] from `track` before and after the step, and the raw actions [E, U]."""
 
     @abstractmethod

@@ -1,0 +1,84 @@
+"""Humanoid: paid for the forward velocity of its centre of mass and for standing.
+
+reward = w (x' - x) / dt + healthy - k |a|^2, x the centre of mass sum_b m_b x_b / sum_b m_b of the bodies'
+derived positions. The observation adds inertias, velocities, actuator and contact forces of all bodies, as
+mj_step leaves them; just after a reset Gymnasium's contact forces are zero, because mj_resetData cleared them
+and mj_forward does not compute them. Numbers from gymnasium.envs.mujoco.humanoid_v4.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import mujoco
+import numpy as np
+
+from deep.envs.tasks import Fields, Stepper, Task
+
+__all__ = ["HUMANOID_V4", "Humanoid"]
+
+
+@dataclass(frozen=True)
+class Humanoid(Task):
+    """qpos = (x, y, z, quaternion, joints); healthy while z is strictly inside healthy_z. A reset adds uniform
+    noise of +-reset_noise to qpos and qvel.
+    """
+
+    xml: str
+    frame_skip: int
+    forward_weight: float
+    control_weight: float
+    healthy_reward: float
+    healthy_z: tuple[float, float]
+    reset_noise: float
+
+    tracked = 1
+    contact_forces = True
+
+    def views(self, stepper: Stepper) -> dict[str, np.ndarray]:
+        flat = {name: stepper.bind(name) for name in ("cinert", "cvel", "qfrc_actuator", "cfrc_ext")}
+        views = {name: array.reshape(len(array), -1) for name, array in flat.items()}
+        return views | {"body_x": stepper.bind("xipos")[:, :, 0], "mass": stepper.model.body_mass.copy()}
+
+    def obs_dim(self, model: mujoco.MjModel) -> int:
+        return model.nq - 2 + model.nv + model.nbody * (10 + 6 + 6) + model.nv
+
+    def draw(self, model: mujoco.MjModel, n: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        noise = self.reset_noise
+        qpos = model.qpos0 + rng.uniform(-noise, noise, (n, model.nq))
+        return qpos, rng.uniform(-noise, noise, (n, model.nv))
+
+    def observe(self, fields: Fields, out: np.ndarray) -> None:
+        of = fields.of
+        parts = (fields.state[:, 2:], of["cinert"], of["cvel"], of["qfrc_actuator"], of["cfrc_ext"])
+        np.concatenate(parts, axis=1, out=out)
+
+    def observe_reset(self, fields: Fields, ids: np.ndarray | slice, out: np.ndarray) -> None:
+        super().observe_reset(fields, ids, out)
+        out[ids, -fields.of["cfrc_ext"].shape[1] :] = 0.0
+
+    def track(self, fields: Fields, ids: np.ndarray | slice, out: np.ndarray) -> None:
+        # All rows, then the ids: einsum's order of summation depends on the memory layout of what it is given.
+        mass = fields.of["mass"]
+        out[ids, 0] = (np.einsum("b,eb->e", mass, fields.of["body_x"]) / mass.sum())[ids]
+
+    def reward(self, fields: Fields, before: np.ndarray, now: np.ndarray, acts: np.ndarray, dt: float) -> np.ndarray:
+        velocity = (now[:, 0] - before[:, 0]) / dt
+        control = self.control_weight * np.square(acts).sum(axis=1)
+        return self.forward_weight * velocity + self.healthy_reward - control
+
+    def terminated(self, fields: Fields) -> np.ndarray:
+        low, high = self.healthy_z
+        z = fields.qpos[:, 2]
+        return ~((low < z) & (z < high))
+
+
+HUMANOID_V4 = Humanoid(
+    xml="humanoid.xml",
+    frame_skip=5,
+    forward_weight=1.25,
+    control_weight=0.1,
+    healthy_reward=5.0,
+    healthy_z=(1.0, 2.0),
+    reset_noise=1e-2,
+)

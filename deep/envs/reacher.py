@@ -1,0 +1,69 @@
+"""Reacher: a two-link arm whose fingertip is to meet a target; it never terminates.
+
+reward = -|fingertip - target| - |a|^2, the distance taken before the step (as Gymnasium's v4 does) from derived
+positions. Numbers from gymnasium.envs.mujoco.reacher_v4.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import mujoco
+import numpy as np
+
+from deep.envs.tasks import Fields, Stepper, Task
+
+__all__ = ["REACHER_V4", "Reacher"]
+
+
+@dataclass(frozen=True)
+class Reacher(Task):
+    """qpos = (two joint angles, target x and y). A reset adds uniform noise of +-angle_noise to qpos and of
+    +-velocity_noise to the arm's qvel, and draws the target uniformly from a disc of radius target_radius.
+    """
+
+    xml: str
+    frame_skip: int
+    angle_noise: float
+    velocity_noise: float
+    target_radius: float
+
+    tracked = 3
+
+    def views(self, stepper: Stepper) -> dict[str, np.ndarray]:
+        positions, body = stepper.bind("xpos"), stepper.model.body
+        return {name: positions[:, body(name).id] for name in ("fingertip", "target")}
+
+    def obs_dim(self, model: mujoco.MjModel) -> int:
+        return 11
+
+    def draw(self, model: mujoco.MjModel, n: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        radius = self.target_radius
+        qpos = model.qpos0 + rng.uniform(-self.angle_noise, self.angle_noise, (n, model.nq))
+        target = rng.uniform(-radius, radius, (n, 2))
+        while (outside := np.linalg.norm(target, axis=1) >= radius).any():
+            target[outside] = rng.uniform(-radius, radius, (int(outside.sum()), 2))
+        qpos[:, -2:] = target
+        qvel = rng.uniform(-self.velocity_noise, self.velocity_noise, (n, model.nv))
+        qvel[:, -2:] = 0.0
+        return qpos, qvel
+
+    def observe(self, fields: Fields, out: np.ndarray) -> None:
+        angles = fields.qpos[:, :2]
+        np.cos(angles, out=out[:, 0:2])
+        np.sin(angles, out=out[:, 2:4])
+        out[:, 4:6] = fields.qpos[:, 2:]
+        out[:, 6:8] = fields.qvel[:, :2]
+        np.subtract(fields.of["fingertip"], fields.of["target"], out=out[:, 8:])
+
+    def track(self, fields: Fields, ids: np.ndarray | slice, out: np.ndarray) -> None:
+        out[ids] = fields.of["fingertip"][ids] - fields.of["target"][ids]
+
+    def reward(self, fields: Fields, before: np.ndarray, now: np.ndarray, acts: np.ndarray, dt: float) -> np.ndarray:
+        return -np.linalg.norm(before, axis=1) - np.square(acts).sum(axis=1)
+
+    def terminated(self, fields: Fields) -> np.ndarray:
+        return np.zeros(len(fields.qpos), dtype=bool)
+
+
+REACHER_V4 = Reacher(xml="reacher.xml", frame_skip=2, angle_noise=0.1, velocity_noise=0.005, target_radius=0.2)
