@@ -52,7 +52,7 @@ class Normaliser(nn.Module):
         self._mean = self.mean.numpy()
         std = np.sqrt(self.m2.numpy() / max(float(self.count), 1.0))
         # A constant coordinate (deviation at rounding level) is centred and left unscaled.
-        flat = (float(self.count) < 2) | (std <= 1e-6 * np.maximum(1.0, np.abs(self._mean)))
+        flat = (float(self.count) < 2) | (std <= np.maximum(1e-12 * np.abs(self._mean), 1e-8))
         self._scale = 1.0 / np.where(flat, 1.0, std)
 
     @property
@@ -112,7 +112,8 @@ class Gaussian:
         return self.mean
 
     def detach(self) -> "Gaussian":
-        return Gaussian(self.mean.detach(), self.log_std.detach())
+        # log_std is the parameter itself: without the copy, an old distribution would follow every later update.
+        return Gaussian(self.mean.detach(), self.log_std.detach().clone())
 
 
 @dataclass(frozen=True)
