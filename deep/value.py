@@ -56,16 +56,21 @@ class ValueNet(nn.Module):
 
     @torch.no_grad()
     def retarget(self, targets: np.ndarray, rate: float) -> None:
-        """Move shift and scale towards the targets' statistics and keep every prediction."""
-        rate = 1.0 if int(self.fitted) == 0 else rate
+        """Move shift and scale towards the targets' statistics and keep every prediction.
+
+        The first targets set both outright: what a net predicts before any fit is not worth keeping.
+        """
+        first = int(self.fitted) == 0
+        rate = 1.0 if first else rate
         shift, scale = float(self.shift), float(self.scale)
         mean = shift + rate * (float(targets.mean()) - shift)
         second = (1 - rate) * (scale**2 + shift**2) + rate * float(np.square(targets).mean())
         std = max(second - mean**2, 1e-12) ** 0.5
         std = max(std, 1e-6 * max(1.0, abs(mean)))
-        last = self.net[-1]
-        last.bias.copy_((scale * last.bias + shift - mean) / std)
-        last.weight.mul_(scale / std)
+        if not first:
+            last = self.net[-1]
+            last.bias.copy_((scale * last.bias + shift - mean) / std)
+            last.weight.mul_(scale / std)
         self.shift.fill_(mean)
         self.scale.fill_(std)
         self.fitted += 1
