@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 
 FloatArray = NDArray[np.float64]
 
-# A sum of n <= 1e6 terms in [0, 1] rounds by less than n * 2^-53 ~ 1e-10; ten times that is still far from a real mistake.
+# A sum of n <= 1e6 terms in [0, 1] rounds by less than n * 2^-53 ~ 1e-10; ten times that is still no real mistake.
 SUM_SLACK = 1e-9
 
 # Relative size of a flow residual that is still rounding: solvers stop near 1e-12, hand-typed measures near 1e-6.
@@ -97,9 +97,9 @@ def occupancy_measure(mdp: Process, rho: ArrayLike, name: str = "rho") -> FloatA
     if residual[worst] > FLOW_SLACK * max(1.0, float(visits.max())):
         raise ValueError(
             f"{name} must be an occupancy measure of the MDP, but {name}[{worst}] sums to {visits[worst]:.10g} "
-            f"where p0 plus discounted inflow is off from it by {residual[worst]:.3g}. Likely causes: it is estimated from "
-            f"finite data (project it: project_l2, project_kl), it was normalised to sum 1 instead of 1/(1-gamma) "
-            f"(its sum is {visits.sum():.10g}), or it belongs to another MDP"
+            f"and p0 plus discounted inflow is off from that by {residual[worst]:.3g}. Likely causes: (a) it is "
+            f"estimated from finite data, and has to be projected (project_l2, project_kl); (b) it was normalised "
+            f"(its sum is {visits.sum():.10g}, that of an occupancy measure 1/(1-gamma)); (c) it is of another MDP"
         )
     return array
 
@@ -146,6 +146,14 @@ def count(value: int, name: str, least: int = 1) -> int:
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)) or value < least:
         raise ValueError(f"{name} must be an integer of at least {least}, but is {value!r}")
     return int(value)
+
+
+def state(S: int, index: int, name: str) -> int:
+    """A state index in 0 .. S-1."""
+    index = count(index, name, least=0)
+    if index >= S:
+        raise ValueError(f"{name} must be a state in 0 .. {S - 1}, but is {index}")
+    return index
 
 
 def _subscript(index: tuple[int, ...]) -> str:

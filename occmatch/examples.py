@@ -1,6 +1,7 @@
 """Finite MDPs with known answers, and random ones; all sizes by argument.
 
-An example is an MDP; where a cost belongs to it, a function `<name>_cost` returns it [S, A] (the policy minimises).
+An example is an MDP; where a cost belongs to it, `<name>_cost` returns it [S, A] (the policy minimises).  Tables of
+Gymnasium environments and the finite-horizon lift are made in `gym_tables` and `horizon` and named here too.
 """
 
 from __future__ import annotations
@@ -10,28 +11,88 @@ from scipy.sparse import csr_array
 
 from occmatch import checks
 from occmatch.checks import FloatArray
+from occmatch.gym_tables import from_gymnasium, gymnasium_cost
+from occmatch.horizon import finite_horizon, horizon_cost
 from occmatch.mdp import MDP, Layout
+
+__all__ = [
+    "finite_horizon",
+    "from_gymnasium",
+    "garnet",
+    "grid_layout",
+    "gridworld",
+    "gridworld_cost",
+    "gymnasium_cost",
+    "horizon_cost",
+    "puterman",
+    "puterman_cost",
+    "river_swim",
+    "river_swim_cost",
+    "two_state_chain",
+]
 
 # Actions of a gridworld, as steps in (row, column).
 UP, RIGHT, DOWN, LEFT = (-1, 0), (0, 1), (1, 0), (0, -1)
 
 
-def two_state_chain(stay: float = 0.0, gamma: float = 0.9) -> MDP:
-    """Two states, two actions: action 0 stays, action 1 moves to the other state but fails with probability `stay`.
+def two_state_chain(fail: float = 0.0, gamma: float = 0.9) -> MDP:
+    """Two states; action 0 stays, action 1 moves to the other state but fails with probability `fail`; starts in 0.
 
-    Starts in state 0.  By hand: a policy that moves with probability q from state 0 and never from state 1 visits state 0
-    d(0) = 1/(1 - gamma (1 - q (1 - stay))) discounted times.
+    By hand: a policy that tries to move with probability q from state 0 and never from state 1 has
+    d(0) = 1 / (1 - gamma (1 - q (1 - fail))) and d(1) = 1/(1-gamma) - d(0).
     """
-    p = checks.probability(stay, "stay")
+    p = checks.probability(fail, "fail")
     P = np.array([[[1.0, 0.0], [p, 1.0 - p]], [[0.0, 1.0], [1.0 - p, p]]])
     return MDP(P, np.array([1.0, 0.0]), gamma)
+
+
+def puterman(gamma: float = 0.95) -> MDP:
+    """The two-state example of Puterman (1994), section 3.1; starts in state 0.
+
+    In state 0 action 0 stays or moves with probability 1/2 each, action 1 moves; state 1 is absorbing (its single
+    action of the book is available twice).
+    """
+    P = np.array([[[0.5, 0.5], [0.0, 1.0]], [[0.0, 1.0], [0.0, 1.0]]])
+    return MDP(P, np.array([1.0, 0.0]), gamma)
+
+
+def puterman_cost() -> FloatArray:
+    """Costs -5 and -10 in state 0, 1 in state 1 [2, 2]: the book's rewards with their sign changed.
+
+    V*(1) = 1/(1-gamma); in state 0 action 1 is optimal for gamma <= 10/11 and action 0 from there on, with
+    V*(0) = min( -10 + gamma V*(1), (-5 + gamma V*(1) / 2) / (1 - gamma/2) ): at gamma = 0.95 that is 60/7.
+    """
+    return np.array([[-5.0, -10.0], [1.0, 1.0]])
+
+
+def river_swim(S: int = 6, gamma: float = 0.95) -> MDP:
+    """River swim (Strehl & Littman 2008), with the probabilities of Osband, Russo & Van Roy (2013); starts in state 0.
+
+    Action 0 swims left and succeeds.  Action 1 swims right against the current: from the left bank 0.6 on, 0.4 stays;
+    in midstream 0.35 on, 0.6 stays, 0.05 back; on the right bank 0.6 stays, 0.4 back.
+    """
+    S = checks.count(S, "S", least=2)
+    P = np.zeros((S, 2, S))
+    middle = np.arange(1, S - 1)
+    P[np.arange(S), 0, np.maximum(np.arange(S) - 1, 0)] = 1.0
+    P[middle, 1, middle + 1], P[middle, 1, middle], P[middle, 1, middle - 1] = 0.35, 0.6, 0.05
+    P[0, 1, 0], P[0, 1, 1] = 0.4, 0.6
+    P[-1, 1, -1], P[-1, 1, -2] = 0.6, 0.4
+    return MDP(P, _initial(S, 0), gamma, grid_layout(1, S, (LEFT, RIGHT)))
+
+
+def river_swim_cost(S: int = 6) -> FloatArray:
+    """Cost -0.005 for swimming left on the left bank, -1 for swimming right on the right bank, else 0 [S, 2]."""
+    cost = np.zeros((checks.count(S, "S", least=2), 2))
+    cost[0, 0], cost[-1, 1] = -0.005, -1.0
+    return cost
 
 
 def gridworld(n: int, m: int | None = None, *, slip: float = 0.1, gamma: float = 0.95, start: int | None = None) -> MDP:
     """An n x m grid (m = n if not given), state = row * m + column, actions up, right, down, left.
 
-    With probability `slip` the move is one of the four at random instead; a move into the wall stays.  `start` is a state,
-    or None for uniform p0.
+    With probability `slip` the move is one of the four at random instead; a move into the wall stays where it is.
+    `start` is a state, or None for a uniform p0.
     """
     rows = checks.count(n, "n")
     columns = rows if m is None else checks.count(m, "m")
@@ -39,30 +100,32 @@ def gridworld(n: int, m: int | None = None, *, slip: float = 0.1, gamma: float =
     S, moves = rows * columns, (UP, RIGHT, DOWN, LEFT)
     row, column = np.divmod(np.arange(S), columns)
     target = np.stack(
-        [np.clip(row + dr, 0, rows - 1) * columns + np.clip(column + dc, 0, columns - 1) for dr, dc in moves],
-        axis=1,
+        [np.clip(row + dr, 0, rows - 1) * columns + np.clip(column + dc, 0, columns - 1) for dr, dc in moves], axis=1
     )
     probability = (1.0 - slip) * np.eye(4) + slip / 4.0
-    from_row = np.repeat(np.arange(S * 4), 4)
-    to = np.repeat(target, 4, axis=0).reshape(S * 4, 4)
-    P = csr_array((np.tile(probability, (S, 1)).reshape(-1), (from_row, to.reshape(-1))), shape=(S * 4, S))
-    cells = tuple((int(r), int(c)) for r, c in zip(row, column, strict=True))
-    return MDP(P, initial(S, start), gamma, Layout(cells, moves))
+    to = np.repeat(target, 4, axis=0).reshape(-1)
+    P = csr_array((np.tile(probability, (S, 1)).reshape(-1), to, np.arange(S * 4 + 1) * 4), shape=(S * 4, S))
+    return MDP(P, _initial(S, start), gamma, grid_layout(rows, columns, moves))
 
 
 def gridworld_cost(mdp: MDP, goal: int | None = None, step: float = 1.0) -> FloatArray:
     """`step` for every action outside state `goal` (default: the last state), 0 in it [S, A]."""
-    goal = mdp.S - 1 if goal is None else state(mdp.S, goal, "goal")
+    goal = mdp.S - 1 if goal is None else checks.state(mdp.S, goal, "goal")
     cost = np.full(mdp.shape, checks.scalar(step, "step"))
     cost[goal] = 0.0
     return cost
 
 
-def garnet(S: int, A: int, branching: int, gamma: float, rng: np.random.Generator) -> MDP:
-    """Generic Average Reward Non-stationary Environment Testbed (Archibald, McKinnon & Thomas 1995).
+def grid_layout(rows: int, columns: int, moves: tuple[tuple[int, int], ...]) -> Layout:
+    """The layout of states numbered row by row on a grid, for actions that step by `moves` in (row, column)."""
+    cells = np.stack(np.divmod(np.arange(rows * columns), columns), axis=1)
+    return Layout(tuple((int(row), int(column)) for row, column in cells), tuple(moves))
 
-    From each (s, a), `branching` distinct next states drawn at random, with probabilities the gaps between sorted uniforms;
-    p0 is one such row.
+
+def garnet(S: int, A: int, branching: int, gamma: float, rng: np.random.Generator) -> MDP:
+    """A random MDP (Archibald, McKinnon & Thomas 1995): `branching` distinct next states for each state and action.
+
+    Their probabilities are the gaps between sorted uniforms; p0 is one more such row.
     """
     S, A = checks.count(S, "S"), checks.count(A, "A")
     branching = checks.count(branching, "branching")
@@ -78,23 +141,17 @@ def garnet(S: int, A: int, branching: int, gamma: float, rng: np.random.Generato
     return MDP(P, p0, gamma)
 
 
-def initial(S: int, start: int | None) -> FloatArray:
+def _initial(S: int, start: int | None) -> FloatArray:
     """p0 [S]: all mass on `start`, or uniform for None."""
     if start is None:
         return np.full(S, 1.0 / S)
-    return np.eye(1, S, state(S, start, "start"))[0]
-
-
-def state(S: int, index: int, name: str) -> int:
-    """A state index in 0 .. S-1, or ValueError."""
-    index = checks.count(index, name, least=0)
-    if index >= S:
-        raise ValueError(f"{name} must be a state in 0 .. {S - 1}, but is {index}")
-    return index
+    p0 = np.zeros(S)
+    p0[checks.state(S, start, "start")] = 1.0
+    return p0
 
 
 def _distinct(rows: int, k: int, S: int, rng: np.random.Generator) -> np.ndarray:
-    """[rows, k] integers below S, distinct within each row, by redrawing rows that collide (or permuting small S)."""
+    """[rows, k] integers below S, distinct within each row: by redrawing rows that collide where that is rare."""
     if k * k > S:
         return rng.permuted(np.tile(np.arange(S), (rows, 1)), axis=1)[:, :k]
     drawn = rng.integers(S, size=(rows, k))
