@@ -153,7 +153,7 @@ class GailConfig:
     """Iterations between checkpoints."""
     learner: LearnerConfig = field(
         default_factory=lambda: LearnerConfig(
-            trpo=TrpoConfig(max_kl=0.02, fisher_fraction=0.25, backtracks=15, backtrack=0.7), update_normaliser=False
+            trpo=TrpoConfig(max_kl=0.02, fisher_fraction=0.25, backtracks=20, backtrack=0.85), update_normaliser=False
         )
     )
     """Policy improvement."""
