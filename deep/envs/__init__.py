@@ -5,12 +5,16 @@ clock       time limits, staggered
 saved       states as plain arrays
 registry    which Gymnasium ids run here, as EnvSpec
 quiet       notices about old tasks, silenced
-tasks       what a native task consists of; planar holds Hopper, HalfCheetah, Walker2d
+tasks       what a native task consists of
+planar, ant, humanoid, reacher  the tasks
+pool        threads over mj_step, for tasks that observe contact forces
 native      the tasks on MuJoCo's batched stepper
 gym_vector  any other Gymnasium id
 """
 
 from __future__ import annotations
+
+from numbers import Integral
 
 from deep.envs.base import EnvSpec, Simulator, SimulatorFault, Step
 from deep.envs.gym_vector import GymSimulator
@@ -26,6 +30,9 @@ def make(env_id: str, num: int, seed: int, threads: int = 0, stagger: bool = Fal
     changes a bit. `stagger` cuts the first episodes (by truncation), so that the simulators do not share one
     time index. Raises ValueError for an id that does not run here, naming what was expected and found.
     """
+    for name, value, least in (("num", num, 1), ("seed", seed, 0), ("threads", threads, 0)):
+        if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
+            raise ValueError(f"{name} must be an integer of at least {least}, but is {value!r}")
     if env_id in TASKS:
         return NativeSimulator(env_id, num, seed, threads, stagger)
     return GymSimulator(env_id, num, seed, stagger)

@@ -50,7 +50,7 @@ class Ant(Task):
 
     def reward(self, fields: Fields, before: np.ndarray, now: np.ndarray, acts: np.ndarray, dt: float) -> np.ndarray:
         velocity = (now[:, 0] - before[:, 0]) / dt
-        return velocity + self.healthy_reward - self.control_weight * np.square(acts).sum(axis=1)
+        return velocity + self.healthy_reward - self.control_weight * np.add.reduce(np.square(acts), axis=1)
 
     def terminated(self, fields: Fields) -> np.ndarray:
         low, high = self.healthy_z

@@ -101,6 +101,12 @@ class Simulator(ABC):
     def close(self) -> None:
         """Release threads and memory; stepping afterwards is an error."""
 
+    def check_ready(self, obs: np.ndarray | None) -> np.ndarray:
+        """The current observations, or a RuntimeError where there are none yet or no longer."""
+        if obs is None:
+            raise RuntimeError(f"{self.spec.id} is closed, or reset() has not been called yet")
+        return obs
+
     def check_actions(self, actions: np.ndarray) -> np.ndarray:
         """The actions as a float64 [E, U] or int64 [E] array, or a ValueError that says what is wrong."""
         spec = self.spec

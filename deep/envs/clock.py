@@ -33,6 +33,18 @@ class Clock:
         self.elapsed += 1
         return self.elapsed >= self.limit
 
+    def load(self, env_id: str, elapsed: np.ndarray, limit: np.ndarray) -> None:
+        """Set saved times, [E] each; ValueError unless 0 <= elapsed < limit <= horizon."""
+        wrong = (elapsed < 0) | (elapsed >= limit) | (limit > self.horizon)
+        if wrong.any():
+            i = int(np.argmax(wrong))
+            raise ValueError(
+                f"state of {env_id} must have 0 <= elapsed < limit <= {self.horizon}, "
+                f"but simulator {i} has elapsed {elapsed[i]} and limit {limit[i]}"
+            )
+        self.elapsed[:] = elapsed
+        self.limit[:] = limit
+
     def restart(self, ids: np.ndarray) -> None:
         """New episodes of full length for the simulators `ids`."""
         self.elapsed[ids] = 0

@@ -62,7 +62,7 @@ class GymSimulator(Simulator):
 
     @property
     def obs(self) -> np.ndarray:
-        return self._require_obs().copy()
+        return self.check_ready(self._obs).copy()
 
     def reset(self) -> np.ndarray:
         self._clock.start()
@@ -71,7 +71,7 @@ class GymSimulator(Simulator):
         return self._obs.copy()
 
     def step(self, actions: np.ndarray) -> Step:
-        self._require_obs()
+        self.check_ready(self._obs)
         actions = self.check_actions(actions)
         self._played[np.arange(self.num), self._clock.elapsed] = actions
         raw, reward, terminated, truncated, _ = self._envs.step(actions + self._action_start)
@@ -93,11 +93,6 @@ class GymSimulator(Simulator):
         self._seeds[mask] = self._rng.integers(SEEDS, size=int(mask.sum()))
         raw, _ = self._envs.reset(seed=self._seeds.tolist(), options={"reset_mask": mask.copy()})
         self._obs[mask] = raw[mask]
-
-    def _require_obs(self) -> np.ndarray:
-        if self._obs is None:
-            raise RuntimeError(f"{self.spec.id}: reset() or load_state_dict() must come first")
-        return self._obs
 
     def state_dict(self) -> dict[str, np.ndarray]:
         elapsed = self.elapsed
@@ -123,10 +118,14 @@ class GymSimulator(Simulator):
             "rng": (np.uint64, (saved.RNG_WORDS,)),
         }
         saved.check(id_, state, expected)
-        self._envs.reset(seed=state["seeds"].tolist())
-        obs = np.zeros((num, self.spec.obs_dim))
+        saved.check_below(id_, "seeds", state["seeds"], SEEDS)
+        if self.spec.discrete:
+            saved.check_below(id_, "played", state["played"], self.spec.act_dim)
+        self._clock.load(id_, state["elapsed"], state["limit"])
+        self._obs = None  # not ready, should an environment fail in the replay
+        raw, _ = self._envs.reset(seed=state["seeds"].tolist())
+        obs = raw.astype(np.float64)
         for i, env in enumerate(self._envs.envs):
-            obs[i], _ = env.reset(seed=int(state["seeds"][i]))
             for action in state["played"][i, : state["elapsed"][i]] + self._action_start:
                 obs[i] = env.step(action)[0]
         if not np.array_equal(obs, state["obs"]):
@@ -135,9 +134,8 @@ class GymSimulator(Simulator):
         self._obs = obs
         self._seeds[:] = state["seeds"]
         self._played[:, :longest] = state["played"]
-        self._clock.elapsed[:] = state["elapsed"]
-        self._clock.limit[:] = state["limit"]
         saved.set_rng(self._rng, state["rng"])
 
     def close(self) -> None:
         self._envs.close()
+        self._obs = None

@@ -64,7 +64,7 @@ class Humanoid(Task):
 
     def reward(self, fields: Fields, before: np.ndarray, now: np.ndarray, acts: np.ndarray, dt: float) -> np.ndarray:
         velocity = (now[:, 0] - before[:, 0]) / dt
-        control = self.control_weight * np.square(acts).sum(axis=1)
+        control = self.control_weight * np.add.reduce(np.square(acts), axis=1)
         return self.forward_weight * velocity + self.healthy_reward - control
 
     def terminated(self, fields: Fields) -> np.ndarray:

@@ -62,7 +62,7 @@ class Planar(Task):
 
     def reward(self, fields: Fields, before: np.ndarray, now: np.ndarray, acts: np.ndarray, dt: float) -> np.ndarray:
         velocity = (now[:, 0] - before[:, 0]) / dt
-        control = self.control_weight * np.square(acts).sum(axis=1)
+        control = self.control_weight * np.add.reduce(np.square(acts), axis=1)
         return self.forward_weight * velocity + self.healthy_reward - control
 
     def terminated(self, fields: Fields) -> np.ndarray:
@@ -74,7 +74,7 @@ class Planar(Task):
         if self.healthy_state is not None:
             low, high = self.healthy_state
             rest = fields.state[:, 2:]
-            healthy &= (rest.min(axis=1) > low) & (rest.max(axis=1) < high)
+            healthy &= (np.minimum.reduce(rest, axis=1) > low) & (np.maximum.reduce(rest, axis=1) < high)
         return ~healthy
 
 

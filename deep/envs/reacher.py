@@ -60,7 +60,7 @@ class Reacher(Task):
         out[ids] = fields.of["fingertip"][ids] - fields.of["target"][ids]
 
     def reward(self, fields: Fields, before: np.ndarray, now: np.ndarray, acts: np.ndarray, dt: float) -> np.ndarray:
-        return -np.linalg.norm(before, axis=1) - np.square(acts).sum(axis=1)
+        return -np.linalg.norm(before, axis=1) - np.add.reduce(np.square(acts), axis=1)
 
     def terminated(self, fields: Fields) -> np.ndarray:
         return np.zeros(len(fields.qpos), dtype=bool)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-__all__ = ["RNG_WORDS", "check", "from_rng", "set_rng"]
+__all__ = ["RNG_WORDS", "check", "check_below", "from_rng", "set_rng"]
 
 RNG_WORDS = 6
 _WORD = (1 << 64) - 1
@@ -43,3 +43,10 @@ def check(env_id: str, state: dict[str, np.ndarray], expected: Expected) -> None
                 f"state[{key!r}] of {env_id} must be {np.dtype(dtype)} of shape {shape}, "
                 f"but is {array.dtype} of shape {array.shape}"
             )
+
+
+def check_below(env_id: str, key: str, array: np.ndarray, bound: int) -> None:
+    """Raise ValueError unless every integer of `array` is in 0..bound-1."""
+    wrong = array[(array < 0) | (array >= bound)]
+    if wrong.size:
+        raise ValueError(f"state[{key!r}] of {env_id} must be in 0..{bound - 1}, but holds {wrong[0]}")
