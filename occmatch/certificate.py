@@ -1,0 +1,187 @@
+"""The judge: how far a claimed saddle point is from optimal, proved from the claim alone.
+
+For a regulariser psi the two sides of Proposition 3.2 are, with D the flow polytope and T_c the soft Bellman operator,
+
+    primal   min over rho in D of     -lam Hbar(rho) + psi*(rho - rho_E)
+    dual     max over c and V of      p0.V - <rho_E, c> - psi(c)      subject to V <= T_c V,
+
+and any point of the one lies above any point of the other. From (rho, c, V), whoever found them, this file makes
+
+    a point of D:          rho' = occupancy measure of the policy of rho, by a linear solve of its own;
+    a feasible dual point: V + min(T_c V - V) / (1 - gamma), by one sweep (T_c is monotone, and T_c (V + k) = T_c V + gamma k).
+
+The difference of the two values bounds how far either is from optimal. It is a sum of three terms,
+
+    fenchel    psi*(rho' - rho_E) + psi(c) - <rho' - rho_E, c> >= 0     the cost is not the best against rho
+    slackness  <rho', c + lam log pi + gamma P V - V>                   the policy is not the one of (c, V)
+    bellman    -min(T_c V - V) / (1 - gamma)                            V is not the value of c
+
+so that a large gap says what is wrong. What the re-projection hides is reported beside it: `flow_residual` of rho as
+claimed. `rounding` bounds to first order what float64 may have done to the gap; a gap below `-rounding` is impossible
+unless psi and psi* are not conjugate to each other. `certificate_interval` needs no such bound. No solver is imported.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.special import xlogy
+
+from occmatch import checks
+from occmatch.bellman import hard_backup, q_values, soft_backup
+from occmatch.candidate import Candidate
+from occmatch.certificate_rounding import dual_rounding, primal_rounding, psi_rounding
+from occmatch.linear import resolvent
+from occmatch.mdp import MDP
+from occmatch.occupancy import flow_residual, policy
+from occmatch.regularisers import Regulariser, Surrogate
+
+FloatArray = checks.FloatArray
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """What is proved of a candidate: dual <= optimum <= primal, up to `rounding`.
+
+    `gap` = primal - dual = fenchel + slackness + bellman; `relative_gap` = gap / max(|primal|, |dual|, lam).
+    `flow_residual` is (1 - gamma) ||d - p0 - gamma P' rho||_1 of rho as claimed, `moved` = (1 - gamma) ||rho' - rho||_1;
+    both are shares of the whole mass. `rounding` bounds the floating-point error of `gap`, to first order.
+    """
+
+    primal: float
+    dual: float
+    gap: float
+    relative_gap: float
+    rounding: float
+    fenchel: float
+    slackness: float
+    bellman: float
+    flow_residual: float
+    moved: float
+    lam: float
+    method: str
+
+    def faults(self, tolerance: float = 1e-7) -> tuple[str, ...]:
+        """What exceeds `tolerance` (of the gap's scale, or of the mass), each with its likely causes; () if all is well."""
+        scale = max(abs(self.primal), abs(self.dual), self.lam) or 1.0
+        parts = {
+            "fenchel": "the cost is not the best against rho (its sign, g, or psi is another)",
+            "slackness": "the policy of rho is not the soft optimal one of cost and V (another lam, MDP or cost)",
+            "bellman": "V is not the value of the cost (not converged, or another lam, MDP or cost)",
+        }
+        found = []
+        if not self.relative_gap <= tolerance:
+            found.append(f"gap: relative {self.relative_gap:.3g}")
+            found += [f"{k}: {getattr(self, k):.3g}, {cause}" for k, cause in parts.items()
+                      if not getattr(self, k) <= tolerance * scale]  # fmt: skip
+        if self.gap < -max(self.rounding, tolerance * scale):
+            found.append(f"gap: {self.gap:.3g} < 0, so that psi and psi* are not conjugate to each other")
+        if not self.flow_residual <= tolerance:
+            found.append(
+                f"flow_residual: {self.flow_residual:.3g}, rho is no occupancy measure of this MDP "
+                "(another MDP, another scale, or not converged)"
+            )
+        return tuple(found)
+
+    def holds(self, tolerance: float = 1e-7) -> bool:
+        """Whether nothing exceeds `tolerance`: see `faults`."""
+        return not self.faults(tolerance)
+
+    def __str__(self) -> str:
+        rows = [
+            ("primal", f"{self.primal:.15g}", "-lam Hbar + psi* at the policy of rho: an upper bound"),
+            ("dual", f"{self.dual:.15g}", "p0.V - <rho_E, c> - psi at (c, V): a lower bound"),
+            ("gap", f"{self.gap:.3e}", f"relative {self.relative_gap:.1e}; rounding at most {self.rounding:.1e}"),
+            ("  fenchel", f"{self.fenchel:.3e}", "psi* + psi - <rho - rho_E, c>"),
+            ("  slackness", f"{self.slackness:.3e}", "<rho, c + lam log pi + gamma P V - V>"),
+            ("  bellman", f"{self.bellman:.3e}", "-min(T V - V) / (1 - gamma)"),
+            ("flow residual", f"{self.flow_residual:.3e}", "of rho as claimed, share of its mass"),
+            ("moved", f"{self.moved:.3e}", "by projection through the policy, share of its mass"),
+        ]
+        head = f"certificate of {self.method}, lam = {self.lam:g}"
+        return "\n".join([head, *(f"  {name:<14}{value:>23}  {note}" for name, value, note in rows)])
+
+
+def certify(
+    mdp: MDP, rho_E: FloatArray, psi: Regulariser, candidate: Candidate, lam: float | None = None
+) -> Certificate:
+    """Judge (rho, cost or margin, V) of a candidate [S, A], [S, A], [S] by primal and dual bounds; see the module.
+
+    `lam` defaults to the candidate's own. A cost off the domain of psi by rounding is repaired; one further off has
+    dual -inf. Raises ValueError where a shape is wrong or an entry is not finite, TypeError for a typed failure.
+    """
+    if not isinstance(candidate, Candidate):
+        raise TypeError(
+            f"candidate must be a Candidate, but is {type(candidate).__name__}: {getattr(candidate, 'message', '')} "
+            "(members of NotAttained.sequence are candidates)"
+        )
+    lam = checks.lam(candidate.lam if lam is None else lam)
+    rho_E = checks.measure(mdp, rho_E, "rho_E")
+    rho = checks.measure(mdp, candidate.rho, "candidate.rho")
+    V = checks.state_vector(mdp, candidate.V, "candidate.V")
+    cost = _cost(mdp, psi, candidate)
+    feasible, claimed = project(mdp, rho)
+
+    pi = policy(rho)
+    negative_entropy = lam * float(xlogy(feasible, pi).sum())
+    pairing = float((feasible * cost).sum())
+    dual_psi = psi.dual_value(cost, rho_E)
+    # Fenchel and Young: psi* below <x, c> - psi(c) is rounding, as where psi* is the indicator of a point.
+    divergence = max(psi.divergence(feasible, rho_E), pairing + dual_psi)
+    primal = negative_entropy + divergence
+
+    TV = soft_backup(mdp, cost, V, lam)[0] if lam > 0.0 else hard_backup(mdp, cost, V)[0]
+    bellman = -float((TV - V).min()) / (1.0 - mdp.gamma)
+    dual = float((mdp.p0 * V).sum()) - bellman + dual_psi
+
+    # 0 log 0 = 0, also where the policy is zero.
+    slackness = float((feasible * (q_values(mdp, cost, V) - V[:, None])).sum()) + negative_entropy
+    gap = primal - dual
+    scale = max(abs(primal), abs(dual), lam) or 1.0
+    share = 1.0 - mdp.gamma
+    rounding = (
+        primal_rounding(mdp, feasible, pi, V, lam)
+        + psi_rounding(psi, cost, feasible, rho_E, divergence)
+        + dual_rounding(mdp, cost, V, lam)
+    )
+    return Certificate(
+        primal=primal,
+        dual=dual,
+        gap=gap,
+        relative_gap=gap / scale if np.isfinite(gap) else np.inf,
+        rounding=rounding,
+        fenchel=divergence - pairing - dual_psi,
+        slackness=slackness,
+        bellman=bellman,
+        flow_residual=share * float(np.abs(claimed).sum()),
+        moved=share * float(np.abs(feasible - rho).sum()),
+        lam=lam,
+        method=candidate.method,
+    )
+
+
+def project(mdp: MDP, rho: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """(rho' in D with the policy of rho [S, A], flow residual of rho itself [S]).
+
+    Where the claimed visits satisfy the flow equations better than those of the linear solve, they are kept.
+    """
+    pi = policy(rho)
+    P_pi = resolvent(mdp, pi)
+    d = P_pi.solve_transposed(mdp.p0).clip(min=0.0)
+    claimed = flow_residual(mdp, rho)
+    mine = d - mdp.p0 - mdp.gamma * (P_pi.P_pi.T @ d)
+    if np.abs(claimed).sum() < np.abs(mine).sum():
+        return rho, claimed
+    return d[:, None] * pi, claimed
+
+
+def _cost(mdp: MDP, psi: Regulariser, candidate: Candidate) -> FloatArray:
+    """The claimed cost [S, A], inside the domain of psi if it was so up to rounding."""
+    cost = candidate.cost
+    if cost is None and candidate.margin is not None and isinstance(psi, Surrogate):
+        cost = psi.loss.cost(checks.cost(mdp, candidate.margin, "candidate.margin"))
+    if cost is None:
+        raise ValueError("candidate must hold a cost, or a margin where psi is a Surrogate, but has neither")
+    cost = checks.cost(mdp, cost, "candidate.cost")
+    return np.asarray(psi.repair(cost)) if psi.value(cost) < np.inf else cost

@@ -1,0 +1,105 @@
+"""Occupancy matching: the primal of Proposition 3.2, for every psi.
+
+    min over rho in D of  -lam Hbar(rho) + psi*(rho - rho_E)                      (Eq 8, 11, 15; Prop A.1)
+
+Its minimiser is the occupancy measure of RL o IRL_psi(pi_E), so `match` and `irl` must find the same policy by methods
+that share nothing. Which method solves which psi:
+
+    exact      psi constant (also the linear loss): rho = rho_E in closed form             matching_exact
+    newton     separable smooth psi*: surrogates, f-divergences, squared distance          matching_newton
+    interior   cost classes: l2 ball, simplex, box (also total variation), weighted        matching_interior
+               features
+    program    any psi with a cvxpy form; with lam = 0 too                                 matching_program
+
+The first three are ours and reach rounding; "newton" stands for whichever of them fits, `has_newton` says whether one does.
+"""
+
+from __future__ import annotations
+
+import time
+
+from occmatch import checks
+from occmatch.candidate import Candidate, Infeasible
+from occmatch.checks import FloatArray
+from occmatch.matching_classes import as_cost_class
+from occmatch.matching_exact import exact
+from occmatch.matching_finish import finish
+from occmatch.matching_interior import interior
+from occmatch.matching_newton import derivatives, newton
+from occmatch.matching_support import Support, support
+from occmatch.mdp import MDP
+from occmatch.regularisers import Constant, Regulariser, Surrogate
+
+METHODS = ("newton", "program")
+
+
+def match(
+    mdp: MDP, rho_E: FloatArray, psi: Regulariser, lam: float = 1.0, method: str | None = None
+) -> Candidate | Infeasible:
+    """argmin over rho in D of -lam Hbar(rho) + psi*(rho - rho_E) with its cost and value (Eq 8), to be judged by `certify`.
+
+    `rho_E` [S, A] >= 0 need not lie in D unless psi demands it; `method` is "newton", "program" (the only one that takes
+    lam = 0), or None for the first that exists. Infeasible where no measure of the MDP has a finite psi*. Raises ValueError
+    for bad arguments, and for "newton" where psi has no such solver.
+    """
+    rho_E = checks.measure(mdp, rho_E, "rho_E")
+    if method is None:
+        method = "newton" if has_newton(psi) and lam > 0 else "program"
+    if method not in METHODS:
+        raise ValueError(f"method must be one of {', '.join(METHODS)}, but is {method!r}")
+    if method == "newton":
+        if not has_newton(psi):
+            raise ValueError(f"method must be 'program' for {type(psi).__name__}, which has no Newton solver, but is {method!r}")
+        lam = checks.lam(lam, positive=True)
+        if _constant(psi):
+            return exact(mdp, psi, rho_E, lam)
+    lam = checks.lam(lam)
+    cost_class = as_cost_class(psi, mdp.shape)
+    if method == "newton" and cost_class is not None:
+        return interior(mdp, psi, cost_class, rho_E, lam)
+    started = time.perf_counter()
+    part = support(mdp, psi.forbidden(rho_E))
+    if part is None:
+        return Infeasible(
+            "psi* is infinite on pairs that the expert never visits, and no policy avoids them all. Likely causes: "
+            "(a) rho_E was estimated from finite data; (b) rho_E belongs to another MDP"
+        )
+    return _smooth(part, psi, rho_E, lam, started) if method == "newton" else _program(part, psi, rho_E, lam)
+
+
+def has_newton(psi: Regulariser) -> bool:
+    """Whether a solver of our own exists for psi: all but Lipschitz, Expression, and Constant on features."""
+    return psi.smooth or _constant(psi) or as_cost_class(psi, (1, 1)) is not None
+
+
+def _smooth(part: Support, psi: Regulariser, rho_E: FloatArray, lam: float, started: float) -> Candidate | Infeasible:
+    rho, V, history = newton(part, psi, rho_E, lam)
+    if not history:
+        return Infeasible(
+            "psi*(rho - rho_E) is infinite in the interior of D, hence everywhere. Likely causes: "
+            "(a) rho_E has mass on states that this MDP never reaches; (b) psi holds another rho_E than the one given"
+        )
+    cost, _ = derivatives(psi, part.extend(rho), rho_E)
+    return finish(
+        part,
+        psi,
+        rho_E,
+        lam,
+        [cost],
+        method="Newton",
+        started=started,
+        iterations=len(history),
+        V0=part.extend(V),
+        history=history,
+    )
+
+
+def _program(part: Support, psi: Regulariser, rho_E: FloatArray, lam: float) -> Candidate | Infeasible:
+    from occmatch.matching_program import program  # cvxpy is loaded only where it is used
+
+    return program(part, psi, rho_E, lam)
+
+
+def _constant(psi: Regulariser) -> bool:
+    """Whether psi is zero on all costs, so that psi* is the indicator of rho = rho_E."""
+    return (isinstance(psi, Constant) and psi.features is None) or (isinstance(psi, Surrogate) and psi.is_linear)

@@ -1,0 +1,74 @@
+"""Solving with the curvature of a cost class: (-Hess J + D + v v') dw = b, D diagonal.
+
+With features, K x K dense: -Hess J = (1/lam) M' diag(rho) M, M the advantages of the features. Without, w = c and K = S A,
+but the system is the one of a Newton step over measures: dc = (b + drho) / D where drho is the answer of the soft optimal
+policy to dc, so that `matching_step` solves it with kappa = rho / D in 2 S sparse equations.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from scipy.linalg import lu_factor, lu_solve
+
+from occmatch.bellman import RL
+from occmatch.checks import FloatArray
+from occmatch.linear import resolvent
+from occmatch.matching_step import Newton
+from occmatch.mdp import MDP
+
+Solve = Callable[[FloatArray], FloatArray]
+
+# States that are never visited count with this share of the mass, so that the flow equations can be divided by visits.
+_LEAST_SHARE = 1e-19
+
+# Accuracy of the sparse systems, where they are solved by iteration.
+_RTOL = 1e-12
+
+
+def curvature(
+    mdp: MDP, answer: RL, lam: float, features: FloatArray | None, D: FloatArray, v: FloatArray | None
+) -> Solve:
+    """b [K] -> dw [K] at the soft optimal policy and measure of `answer`."""
+    if features is not None:
+        A = reward_curvature(mdp, answer, lam, features) + np.diag(D)
+        if v is not None:
+            A = A + np.outer(v, v)
+        factors = lu_factor(A)
+        return lambda b: lu_solve(factors, b)
+    inverse = _sparse(mdp, answer, lam, D.reshape(mdp.shape))
+    if v is None:
+        return inverse
+    along = inverse(v)
+
+    def updated(b: FloatArray) -> FloatArray:  # Sherman & Morrison
+        dw = inverse(b)
+        return dw - along * (float(v @ dw) / (1.0 + float(v @ along)))
+
+    return updated
+
+
+def reward_curvature(mdp: MDP, answer: RL, lam: float, features: FloatArray) -> FloatArray:
+    """-Hess J [K, K]: J(w) = p0.V_c - <rho_E, c> is concave along the features [S, A, K]."""
+    K = features.shape[2]
+    P_pi = resolvent(mdp, answer.pi)
+    values = np.stack([P_pi.solve((answer.pi * features[:, :, k]).sum(axis=1)) for k in range(K)], axis=1)
+    M = features.reshape(-1, K) + mdp.gamma * (mdp.P @ values) - np.repeat(values, mdp.A, axis=0)
+    return M.T @ (answer.rho.reshape(-1, 1) * M) / lam
+
+
+def _sparse(mdp: MDP, answer: RL, lam: float, D: FloatArray) -> Solve:
+    d = np.maximum(answer.rho.sum(axis=1), _LEAST_SHARE / (1.0 - mdp.gamma))
+    kappa = np.clip(d[:, None] * answer.pi / D, 0.0, 1e200)
+    system = Newton(mdp, answer.pi, d, kappa, lam)
+
+    def solve(b: FloatArray) -> FloatArray:
+        G = b.reshape(mdp.shape) / D
+        dV, e, u = system.solve(G, _RTOL)
+        # The same dc twice over; each form cancels where the other does not.
+        stiff = dV[:, None] - mdp.gamma * mdp.expect(dV) - lam * u
+        soft = G + kappa * (u + e[:, None])
+        return np.where(kappa > lam, stiff, soft).reshape(-1)
+
+    return solve

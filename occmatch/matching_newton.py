@@ -1,0 +1,152 @@
+"""Newton's method for  min over rho in D of  -lam Hbar(rho) + psi*(rho - rho_E),  psi* separable and smooth.
+
+The iterate is a policy, kept as log pi, and rho is its occupancy measure: every iterate lies in D, and is positive
+wherever it can be. A step (`matching_step`) changes log pi by t u and the visits follow by one linear solve; t = 1 unless
+the objective does not fall. Along t -> rho the objective has slope
+
+    - sum rho ( lam u^2 + kappa (u + e)^2 ) <= 0,
+
+twice what the quadratic model promises: the stopping rule, and the yardstick of the line search. For psi* = <., c> the
+iteration is soft policy iteration; from the uniform policy it takes about ten steps, quadratic at the end. Systems
+are solved only as accurately as the step deserves (Eisenstat & Walker 1996).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.special import logsumexp
+
+from occmatch.checks import FloatArray
+from occmatch.linear import policy_matrix, resolvent
+from occmatch.matching_krylov import gmres
+from occmatch.matching_step import LU_STATES, Newton
+from occmatch.matching_support import Support
+from occmatch.mdp import MDP
+from occmatch.regularisers import Regulariser
+
+# Visits below this share of the whole are rounding of the linear solve that gives them; they are lifted to it.
+_LEAST_SHARE = 1e-19
+
+# Masses are lifted to this size where psi* is differentiated, so that rho * psi*'' does not become 0 * inf.
+_TINY = 1e-290
+
+# Slope of the objective, relative to its size, at which one more full step ends far below rounding.
+_SETTLED = 1e-13
+
+# Rounding of the objective: the line search asks for no decrease below it.
+_ROUNDING = 1e-13
+
+
+@dataclass(frozen=True, eq=False)
+class Iterate:
+    """A policy (log pi [S, A], -inf where not allowed), its visits d [S], rho [S, A] and the objective f."""
+
+    log_pi: FloatArray
+    d: FloatArray
+    rho: FloatArray
+    f: float
+
+
+@dataclass(frozen=True)
+class Progress:
+    """One step of the history: objective, predicted decrease, step length."""
+
+    f: float
+    slope: float
+    t: float
+
+
+def newton(
+    support: Support, psi: Regulariser, rho_E: FloatArray, lam: float, max_iter: int = 200
+) -> tuple[FloatArray, FloatArray, tuple[Progress, ...]]:
+    """(rho [S', A], V [S'], history) at the minimum over `support`; f = +inf at the start means that psi* is nowhere finite."""
+    mdp = support.mdp
+    count = support.allowed.sum(axis=1, keepdims=True)
+    with np.errstate(divide="ignore"):
+        log_pi = np.log(np.where(support.allowed, 1.0 / count, 0.0))
+    objective = _objective(support, psi, rho_E, lam)
+    now = _iterate(mdp, log_pi, None, objective)
+    V, history, before, forcing = np.zeros(mdp.S), [], np.inf, 1e-2
+    for _ in range(max_iter):
+        if not np.isfinite(now.f):
+            break
+        cost, kappa = (support.restrict(x) for x in derivatives(psi, support.extend(now.rho), rho_E))
+        with np.errstate(invalid="ignore"):
+            G = lam * now.log_pi + cost + mdp.gamma * mdp.expect(V) - V[:, None]
+        G, kappa = np.where(support.allowed, G, 0.0), np.where(support.allowed, kappa, 0.0)
+        dV, e, u = Newton(mdp, np.exp(now.log_pi), now.d, kappa, lam).solve(G, forcing)
+        slope = -float((now.rho * (lam * u**2 + kappa * (u + e[:, None]) ** 2)).sum())
+        size = max(abs(now.f), lam)
+        found, t = _search(mdp, now, u, slope, _ROUNDING * size, objective)
+        if found is None:
+            if forcing <= 1e-8:
+                break
+            forcing = 1e-8  # the direction was too rough; solve for it again
+            continue
+        V, now = V + t * dV, found
+        history.append(Progress(now.f, slope, t))
+        if -slope <= _SETTLED * size:
+            break
+        forcing = float(np.clip(0.1 * np.sqrt(slope / before), 1e-8, 1e-2))
+        before = slope
+    return now.rho, V, tuple(history)
+
+
+def _objective(
+    support: Support, psi: Regulariser, rho_E: FloatArray, lam: float
+) -> Callable[[FloatArray, FloatArray], float]:
+    def f(log_pi: FloatArray, rho: FloatArray) -> float:
+        entropy = -float((rho * np.where(rho > 0, log_pi, 0.0)).sum())
+        return psi.divergence(support.extend(rho), rho_E) - lam * entropy
+
+    return f
+
+
+def derivatives(psi: Regulariser, rho: FloatArray, rho_E: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """(c, kappa) = (psi*', rho psi*'') [S, A], with masses lifted off zero; c is +inf on forbidden pairs."""
+    lifted = np.maximum(rho, _TINY)
+    with np.errstate(over="ignore", invalid="ignore"):
+        cost, kappa = psi.grad(lifted, rho_E), lifted * psi.hess_diag(lifted, rho_E)
+    return cost, np.clip(kappa, 0.0, 1e200)
+
+
+def _search(
+    mdp: MDP,
+    now: Iterate,
+    u: FloatArray,
+    slope: float,
+    rounding: float,
+    objective: Callable[[FloatArray, FloatArray], float],
+) -> tuple[Iterate | None, float]:
+    """The first of t = 1, 1/2, 1/4, ... at which the objective falls as its slope promises, up to rounding."""
+    t = 1.0
+    for _ in range(40):
+        found = _iterate(mdp, now.log_pi + t * u, now.d, objective)
+        if found.f <= now.f + 1e-4 * t * slope + rounding:
+            return found, t
+        t *= 0.5
+    return None, 0.0
+
+
+def _iterate(
+    mdp: MDP, log_pi: FloatArray, d: FloatArray | None, objective: Callable[[FloatArray, FloatArray], float]
+) -> Iterate:
+    log_pi = log_pi - logsumexp(log_pi, axis=1, keepdims=True)
+    d = visits(mdp, np.exp(log_pi), d)
+    rho = d[:, None] * np.exp(log_pi)
+    return Iterate(log_pi, d, rho, objective(log_pi, rho))
+
+
+def visits(mdp: MDP, pi: FloatArray, guess: FloatArray | None) -> FloatArray:
+    """d [S] > 0 of a policy, to rounding; `guess` is a warm start. LU for few states, GMRES for many, LU where it stalls."""
+    least = _LEAST_SHARE / (1.0 - mdp.gamma)
+    if mdp.S > LU_STATES:
+        inflow = policy_matrix(mdp, pi).T
+        target = 1e-15 * mdp.S**0.5 * float(np.abs(mdp.p0).max()) / (1.0 - mdp.gamma)
+        d, left = gmres(lambda x: x - mdp.gamma * (inflow @ x), mdp.p0, guess, rtol=0.0, atol=target)
+        if left <= 100 * target:
+            return np.maximum(mdp.p0 + mdp.gamma * (inflow @ np.maximum(d, 0.0)), least)
+    return np.maximum(resolvent(mdp, pi).solve_transposed(mdp.p0), least)
