@@ -40,12 +40,12 @@ TASKS: dict[str, Task] = {
 
 # Warnings after which MuJoCo has put the simulation back to its default state, or dropped the controls: the
 # step that follows is no transition of the task.
-BROKEN = (
-    mujoco.mjtWarning.mjWARN_BADQPOS,
-    mujoco.mjtWarning.mjWARN_BADQVEL,
-    mujoco.mjtWarning.mjWARN_BADQACC,
-    mujoco.mjtWarning.mjWARN_BADCTRL,
-)
+BROKEN = {
+    mujoco.mjtWarning.mjWARN_BADCTRL: "an action is not finite or is huge",
+    mujoco.mjtWarning.mjWARN_BADQPOS: "a position is not finite or is huge",
+    mujoco.mjtWarning.mjWARN_BADQVEL: "a velocity is not finite or is huge",
+    mujoco.mjtWarning.mjWARN_BADQACC: "an acceleration is not finite or is huge",
+}
 
 
 def load_model(task: Task) -> mujoco.MjModel:
@@ -147,10 +147,10 @@ class NativeSimulator(Simulator):
         """Raise where MuJoCo gave up on a simulation, or where an observation is not finite."""
         raised = self._batch.warning
         if np.count_nonzero(raised):  # a third of the time of raised.any()
-            for kind in BROKEN:
+            for kind, meaning in BROKEN.items():
                 ids = np.flatnonzero(raised[:, int(kind)].any(axis=1))
                 if len(ids):
-                    raise SimulatorFault(self.spec.id, ids, f"MuJoCo warning {kind.name}")
+                    raise SimulatorFault(self.spec.id, ids, f"{meaning} ({kind.name})")
         if np.count_nonzero(np.isfinite(obs)) < obs.size:
             ids = np.flatnonzero(~np.isfinite(obs).all(axis=1))
             raise SimulatorFault(self.spec.id, ids, "the observation is not finite")

@@ -34,7 +34,7 @@ class Pool:
         self._executor = ThreadPoolExecutor(threads)
         self._bound: dict[str, np.ndarray] = {}
         self._errors: dict[int, str] = {}
-        self.warning = np.zeros((num, int(mujoco.mjtWarning.mjNWARNING)), dtype=np.int32)
+        self.warning = np.zeros((num, int(mujoco.mjtWarning.mjNWARNING), 2), dtype=np.int32)  # last info, count
         self.state = np.zeros((num, mujoco.mj_stateSize(model, _ROW)))
         mujoco.mj_getState(model, self._datas[0], self.state[0], _ROW)
         self.state[1:] = self.state[0]
@@ -83,7 +83,7 @@ class Pool:
                 for name, out in self._bound.items():
                     out[i] = getattr(data, name)
                 if data.warning.number.any():
-                    self.warning[i] += data.warning.number
+                    self.warning[i, :, 1] += data.warning.number
                     data.warning.number[:] = 0
 
         list(self._executor.map(work, self._datas))

@@ -1,0 +1,145 @@
+"""The path through Gymnasium's vector API: equal to single environments, and what it refuses."""
+
+import gymnasium
+import numpy as np
+import pytest
+from gymnasium.spaces import Box, Dict, Discrete, MultiDiscrete
+
+from deep import envs
+from deep.envs.quiet import old_tasks
+
+FLAT = Box(-np.inf, np.inf, (2,), np.float32)
+
+
+class Counter(gymnasium.Env):
+    """Observes (steps, sum of actions); ends at the fifth step, which is also its time limit when registered."""
+
+    def __init__(self, observation_space=FLAT, action_space=None, broken_at=None, forgetful=False):
+        self.observation_space = observation_space
+        self.action_space = Discrete(3, start=10) if action_space is None else action_space
+        self.broken_at, self.forgetful, self.drift = broken_at, forgetful, 0
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.count, self.total = 0, self.np_random.integers(100)
+        self.drift += self.forgetful
+        return self._obs(), {}
+
+    def step(self, action):
+        self.count, self.total = self.count + 1, self.total + action
+        reward = np.nan if self.count == self.broken_at else float(action)
+        return self._obs(), reward, self.count == 5, False, {}
+
+    def _obs(self):
+        return np.array([self.count, self.total + self.drift], dtype=np.float32)
+
+
+@pytest.fixture
+def register():
+    """Registers a Counter under an id that is forgotten after the test."""
+    ids = []
+
+    def add(limit=5, **kwargs):
+        ids.append(f"Counter{len(ids)}-v0")
+        gymnasium.register(ids[-1], entry_point=lambda: Counter(**kwargs), max_episode_steps=limit)
+        return ids[-1]
+
+    yield add
+    for env_id in ids:
+        del gymnasium.registry[env_id]
+
+
+@pytest.mark.parametrize("task", ["CartPole-v0", "Acrobot-v1", "MountainCar-v0", "Pendulum-v1", "HalfCheetah-v5"])
+def test_equals_single_environments(task):
+    num, steps = 2, 220
+    sim, rng = envs.make(task, num, seed=1), np.random.default_rng(0)
+    obs = sim.reset()
+    seeds = sim.state_dict()["seeds"]
+    with old_tasks():
+        others = [gymnasium.make(task) for _ in range(num)]
+    for i, env in enumerate(others):
+        assert np.array_equal(env.reset(seed=int(seeds[i]))[0], obs[i])
+    ends = 0
+    for _ in range(steps):
+        acts = rng.integers(sim.spec.act_dim, size=num)
+        if not sim.spec.discrete:
+            acts = rng.normal(size=(num, sim.spec.act_dim))
+        step = sim.step(acts)
+        for i, env in enumerate(others):
+            next_obs, reward, terminated, truncated, _ = env.step(acts[i])
+            assert np.array_equal(next_obs, step.next_obs[i]) and reward == step.reward[i]
+            assert (terminated, truncated) == (step.terminated[i], step.truncated[i])
+            if terminated or truncated:
+                seed = int(sim.state_dict()["seeds"][i])
+                assert np.array_equal(env.reset(seed=seed)[0], step.obs[i])
+                ends += 1
+    assert ends >= num or sim.spec.horizon > steps
+
+
+def test_both_flags_and_an_action_offset(register):
+    sim = envs.make(register(), 2, seed=0)
+    start = sim.reset()
+    steps = [sim.step(np.array([2, 0])) for _ in range(5)]
+    assert steps[-1].terminated.all() and steps[-1].truncated.all()
+    assert not any((s.terminated | s.truncated).any() for s in steps[:-1])
+    assert np.array_equal(steps[-1].reward, [12.0, 10.0])
+    assert np.array_equal(steps[-1].next_obs, np.stack([[5, 5], start[:, 1] + [60, 50]], axis=1))
+    assert np.array_equal(steps[-1].obs[:, 0], [0, 0]) and steps[-1].obs.dtype == np.float64
+
+
+def test_episodes_begin_with_different_seeds(register):
+    sim = envs.make(register(), 8, seed=0)
+    seeds = [sim.reset() is None or sim.state_dict()["seeds"] for _ in range(4)]
+    assert len(np.unique(seeds)) == 32
+
+
+def test_a_reward_that_is_not_finite_is_a_fault(register):
+    sim = envs.make(name := register(broken_at=3), 2, seed=0)
+    sim.reset()
+    sim.step(np.zeros(2, dtype=int))
+    sim.step(np.zeros(2, dtype=int))
+    with pytest.raises(envs.SimulatorFault, match=rf"{name}: simulators \[0, 1\] failed: .* not finite"):
+        sim.step(np.zeros(2, dtype=int))
+
+
+def test_replay_that_ends_elsewhere_is_refused(register):
+    name = register(forgetful=True)
+    sim = envs.make(name, 2, seed=0)
+    sim.reset()
+    sim.step(np.zeros(2, dtype=int))
+    state = sim.state_dict()
+    with pytest.raises(ValueError, match=f"{name} must be a function of its seed and actions to resume, but simul"):
+        sim.load_state_dict(state)
+    with pytest.raises(RuntimeError, match="reset"):
+        sim.step(np.zeros(2, dtype=int))
+
+
+def test_saved_seeds_and_actions_are_checked(register):
+    sim = envs.make(name := register(), 2, seed=0)
+    sim.reset()
+    sim.step(np.zeros(2, dtype=int))
+    state = sim.state_dict()
+    with pytest.raises(ValueError, match=rf"state\['seeds'\] of {name} must be in 0..2147483647, but holds -1"):
+        sim.load_state_dict(state | {"seeds": np.array([1, -1])})
+    with pytest.raises(ValueError, match=rf"state\['played'\] of {name} must be in 0..2, but holds 3"):
+        sim.load_state_dict(state | {"played": np.array([[0], [3]])})
+
+
+@pytest.mark.parametrize(
+    ("spaces", "message"),
+    [
+        ({"observation_space": Dict(x=FLAT)}, r"must have a flat Box of observations, but has Dict\("),
+        ({"observation_space": Box(0, 255, (8, 8, 3), np.uint8)}, r"flat Box of observations, but has Box\(0, 255"),
+        ({"action_space": MultiDiscrete([2, 2])}, r"Discrete actions or a flat Box of reals, but has MultiDiscrete\("),
+        (
+            {"action_space": Box(0, 1, (2, 2))},
+            r"Discrete actions or a flat Box of reals, but has Box\(0.0, 1.0, \(2, 2",
+        ),
+        ({"limit": None}, "must be registered with max_episode_steps, but has no time limit"),
+    ],
+)
+def test_what_does_not_run_here(register, spaces, message):
+    name = register(**spaces)
+    with pytest.raises(ValueError, match=f"^{name} .*{message}") as caught:
+        envs.make(name, 1, seed=0)
+    assert "\n" not in str(caught.value)
