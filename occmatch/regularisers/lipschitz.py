@@ -75,6 +75,11 @@ class Lipschitz(Regulariser):
         distance = csgraph.dijkstra((graph + graph.T + source).tocsr(), indices=self.size)
         return (distance[: self.size] - 1 + low).reshape(np.shape(c))
 
+    def components(self) -> Array:
+        """Indicators [S*A, k] of the connected components: costs constant on each, which psi cannot see."""
+        count, label = csgraph.connected_components(self._graph(), directed=False)
+        return (label[:, None] == np.arange(count)).astype(np.float64)
+
     def _graph(self) -> sparse.coo_array:
         return sparse.coo_array((self.lengths, self.edges.T), shape=(self.size, self.size))
 

@@ -1,0 +1,99 @@
+"""`irl`: the public entry. Validates, settles what needs no solver, and hands the rest to a method."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+
+from occmatch import checks
+from occmatch.candidate import Candidate, Infeasible, NotAttained, Unbounded
+from occmatch.irl import dual
+from occmatch.irl.dual import Array, Outcome, Problem
+from occmatch.irl.support import analyse
+from occmatch.mdp import MDP
+from occmatch.regularisers import Regulariser
+
+METHODS = ("program", "ascent", "newton")
+
+
+def irl(
+    mdp: MDP,
+    rho_E: Array,
+    psi: Regulariser,
+    lam: float = 1.0,
+    method: str = "program",
+    *,
+    tol: float = 1e-10,
+    max_iter: int = 10_000,
+) -> Candidate | NotAttained | Unbounded | Infeasible:
+    """IRL_psi(pi_E) = argmax_c -psi(c) + (min_pi -lam H(pi) + E_pi[c]) - E_piE[c] (Eq 3), from rho_E [S, A].
+
+    `method`: "program", one convex program, any psi and lam >= 0; "ascent", proximal gradient ascent on the dual with RL(c)
+    inside (lam > 0), until the relative gap or the gradient is `tol` or after `max_iter` steps; "newton", second order on
+    the dual for differentiable psi, feature weights and l2 balls (lam > 0), to rounding.
+    Returns a Candidate for the certificate to judge, or a typed failure. Raises ValueError for bad arguments.
+    """
+    rho_E = checks.measure(mdp, rho_E, "rho_E")
+    lam = checks.lam(lam, positive=method != "program")
+    if method not in METHODS:
+        raise ValueError(f"method must be one of {', '.join(METHODS)}, but is {method!r}")
+    if not isinstance(psi, Regulariser):
+        raise ValueError(f"psi must be a Regulariser, but is {type(psi).__name__}")
+    _same_shape(mdp, psi)
+    start = time.perf_counter()
+    support = analyse(mdp, rho_E, psi, lam)
+    if isinstance(support, Unbounded):
+        return support
+    problem = Problem(mdp, rho_E, psi, lam, support.free)
+    outcome = _run(problem, method, tol, max_iter)
+    if not isinstance(outcome, Outcome):
+        return outcome
+    c, V, pi_c = dual.best_cost(problem, outcome.costs)
+    pi, rho, _ = dual.best_policy(problem, (*outcome.policies, pi_c))
+    if not support.attained:
+        from occmatch.irl.failures import not_attained
+
+        return not_attained(problem, support.ray, c, V, pi, rho, method)
+    return Candidate(
+        rho=rho,
+        cost=c,
+        V=V,
+        pi=pi,
+        lam=lam,
+        method=method,
+        margin=dual.margin_of(psi, c),
+        iterations=outcome.iterations,
+        seconds=time.perf_counter() - start,
+        gradient=outcome.gradient,
+        history=outcome.history,
+    )
+
+
+def _run(problem: Problem, method: str, tol: float, max_iter: int) -> Outcome | Unbounded | Infeasible:
+    """The outcome of a method; cvxpy is imported only where it is used."""
+    if method == "newton":
+        from occmatch.irl import newton
+
+        return newton.solve(problem, max_iter)
+    if method == "ascent":
+        from occmatch.irl import ascent
+
+        return ascent.solve(problem, tol, max_iter)
+    from occmatch.irl import failures, program
+
+    outcome = program.solve(problem)
+    return failures.no_optimum(problem, outcome) if isinstance(outcome, str) else outcome
+
+
+def _same_shape(mdp: MDP, psi: Regulariser) -> None:
+    """The arrays inside psi must fit the MDP."""
+    for name in ("rho_E", "features", "weight"):
+        array = getattr(psi, name, None)
+        if array is None or np.ndim(array) < 2:
+            continue
+        if np.shape(array)[:2] != mdp.shape:
+            raise ValueError(f"psi.{name} must have shape {mdp.shape} by the MDP, but has shape {np.shape(array)}")
+    size = getattr(psi, "size", mdp.S * mdp.A)
+    if size != mdp.S * mdp.A:
+        raise ValueError(f"psi.metric must have {mdp.S * mdp.A} nodes by the MDP, but has {size}")
