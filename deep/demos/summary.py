@@ -22,7 +22,7 @@ def table(demos: Demos, path: Path) -> Table:
         "episodes": f"{demos.episodes:,}",
         "pairs": f"{len(demos.obs):,}",
         "pairs an episode": f"{low:.0f} to {high:.0f}, median {middle:g}",
-        "observations": f"{demos.obs.shape[1]} numbers in [{demos.obs.min():.4g}, {demos.obs.max():.4g}]",
+        "observations": _numbers(demos.obs),
         "actions": _actions(demos),
         "return": _returns(demos),
         "ended by the task": _ended(demos),
@@ -42,7 +42,12 @@ def _plain(value: object) -> bool:
 def _actions(demos: Demos) -> str:
     if demos.discrete:
         return "discrete: " + ", ".join(f"{a} ({share:.0%})" for a, share in _shares(demos.acts))
-    return f"{demos.acts.shape[1]} numbers in [{demos.acts.min():.4g}, {demos.acts.max():.4g}]"
+    return _numbers(demos.acts)
+
+
+def _numbers(rows: np.ndarray) -> str:
+    low, high = rows.min() + 0.0, rows.max() + 0.0  # no negative zero
+    return f"{rows.shape[1]} numbers in [{low:.4g}, {high:.4g}]"
 
 
 def _shares(acts: np.ndarray) -> list[tuple[int, float]]:
