@@ -99,7 +99,7 @@ def test_every_mutated_file_loads_as_valid_or_is_refused(tmp_path: Path, mutate:
             assert_valid(demos)
             loaded += 1
     # The mutations reach both outcomes, and many ways to be wrong.
-    assert loaded >= 10 and len(refused) >= 10
+    assert loaded >= 5 and len(refused) >= 5
 
 
 TYPES = """() [] {} None 1 -1 1j {1,2} [()] [(1,)] ['f8'] [('a',)] [('a','f8',-1)] [('a','f8')] 'O' '|O' 'V8' '<q9' 'f2'
