@@ -60,7 +60,10 @@ class Side:
 
 
 class MarginNet(nn.Module):
-    """m(s, a) on standardised (obs, act), one-hot acts where discrete, and a flag for the absorbing state."""
+    """m(s, a) on standardised (obs, act), one-hot acts where discrete, and a flag for the absorbing state.
+
+    Random numbers are drawn on the CPU wherever the net lives, so that a seed means the same on every device.
+    """
 
     def __init__(self, spec: EnvSpec, absorbing: bool, hidden: tuple[int, ...], generator: torch.Generator) -> None:
         super().__init__()
@@ -68,6 +71,10 @@ class MarginNet(nn.Module):
         self.flag = int(absorbing)
         self.normaliser = Normaliser(spec.obs_dim + (0 if spec.discrete else spec.act_dim))
         self.net = mlp(spec.obs_dim + spec.act_dim + self.flag, 1, hidden, 1.0, generator)
+
+    @property
+    def device(self) -> torch.device:
+        return self.net[0].weight.device
 
     def continuous(self, obs: np.ndarray, acts: np.ndarray) -> np.ndarray:
         """The real-valued part of the input, which is what the normaliser standardises."""
@@ -80,13 +87,13 @@ class MarginNet(nn.Module):
             parts.append(nn.functional.one_hot(torch.from_numpy(acts), self.actions).float())
         if self.flag:
             parts.append(torch.zeros(len(obs), 1))
-        return torch.cat(parts, 1)
+        return torch.cat(parts, 1).to(self.device)
 
     def end_row(self) -> Tensor:
         """The input [1, D] of the absorbing state: zeros and the flag."""
         row = torch.zeros(1, self.net[0].in_features)
         row[0, -1] = 1.0
-        return row
+        return row.to(self.device)
 
     def forward(self, rows: Tensor) -> Tensor:
         """Margins [N]."""
@@ -104,7 +111,7 @@ def reward(loss: Loss, form: RewardForm, m: Tensor) -> Tensor:
 
 def objective(net: MarginNet, loss: Loss, learner: Side, expert: Side) -> Tensor:
     """The risk E_pi[phi(m)] + E_piE[phi(-m)], absorbing shares included."""
-    total = torch.zeros(())
+    total = torch.zeros((), device=net.device)
     for side, sign in ((learner, 1.0), (expert, -1.0)):
         total = total + (1 - side.absorbing) * loss.phi(sign * net(side.rows)).mean()
         if side.absorbing > 0:
@@ -114,7 +121,7 @@ def objective(net: MarginNet, loss: Loss, learner: Side, expert: Side) -> Tensor
 
 def gradient_penalty(net: MarginNet, learner: Tensor, expert: Tensor, generator: torch.Generator) -> Tensor:
     """E ||grad m(x)||^2 at x uniform on the segments between paired rows [n, D]."""
-    mix = torch.rand(len(learner), 1, generator=generator)
+    mix = torch.rand(len(learner), 1, generator=generator).to(learner.device)
     x = (mix * learner + (1 - mix) * expert).requires_grad_()
     (slope,) = torch.autograd.grad(net(x).sum(), x, create_graph=True)
     return slope.square().sum(1).mean()

@@ -23,6 +23,15 @@ from deep.run import Metrics
 from occmatch.losses import LOSSES
 
 
+def usable_device(name: str) -> torch.device:
+    """The torch device of that name; ValueError if this machine has none such."""
+    try:
+        return torch.empty(0, device=name).device
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).split(chr(10))[0].split(". ")[0]
+        raise ValueError(f"device must be a torch device of this machine, but is {name!r} ({reason})") from None
+
+
 class Imitator:
     """GAIL on one task, an iteration at a time."""
 
@@ -50,6 +59,7 @@ class Imitator:
             self._start_from_clone()
         self.fitting = torch_generator(fitting)
         self.margin = MarginNet(self.spec, config.absorbing, config.cost.hidden, torch_generator(weights))
+        self.margin.net.to(usable_device(config.device))
         self.margin.normaliser.update(self.margin.continuous(self.pairs.obs, self.pairs.acts))
         self.optimiser = torch.optim.Adam(self.margin.net.parameters(), lr=config.cost.lr, fused=True)
         self.share = absorbing_share(self.pairs, self.spec.horizon) if config.absorbing else 0.0
@@ -106,7 +116,7 @@ class Imitator:
         """Rewards [T, E] of the batch, and the return that termination brings."""
         gamma, form = self.config.learner.gamma, self.config.reward_form
         with torch.no_grad():
-            flat = costs.reward(self.loss, form, self.margin(learner.rows)).double().numpy()
+            flat = costs.reward(self.loss, form, self.margin(learner.rows)).double().cpu().numpy()
             rewards = flat.reshape(batch.rewards.shape)
             if self.config.entropy:
                 # Lemma A.1: the gradient of H is a policy gradient with reward -log pi.

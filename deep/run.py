@@ -110,7 +110,7 @@ def read_json(path: Path) -> Any:
 
 def save_tensors(path: Path, tensors: dict[str, Tensor]) -> str:
     """Write safetensors atomically; returns their SHA-256."""
-    data = save({k: v.detach().contiguous().clone() for k, v in tensors.items()})
+    data = save({k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()})
     write_atomic(path, data)
     return hashlib.sha256(data).hexdigest()
 

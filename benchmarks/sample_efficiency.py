@@ -1,0 +1,205 @@
+"""Environment steps and seconds until an imitator reaches 90 % of its expert, and where it ends.
+
+    python benchmarks/sample_efficiency.py                     the fast preset: 5 seeds, 3 tasks, 1 M steps
+    python benchmarks/sample_efficiency.py --plain             the same without any cloning
+    python benchmarks/sample_efficiency.py --table             only print the table from the raw lines
+
+Four trajectories of about 50 pairs each. A policy has reached the mark at the first of two evaluations in a row whose
+mean over 50 episodes is at least 90 % of the stochastic expert's. An evaluation starts with five episodes and ends
+there if these reach less than 70 % of the mark. Evaluation counts neither as steps nor as seconds.
+
+One process a run, `--jobs` at a time, each on one thread. Raw results go to docs/benchmarks/sample_efficiency.jsonl,
+a line a run; runs that are there already are not repeated.
+"""
+
+import dataclasses
+import json
+import statistics
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import tyro
+
+from deep import run
+from deep.config import GailConfig, as_dict, gail_defaults
+from deep.evaluate import Returns, evaluate
+from deep.expert import recorded
+from deep.imitator import Imitator
+from deep.learner import torch_generator
+from deep.result import evaluate_policy
+
+FOLDER = Path(__file__).parent.parent / "docs" / "benchmarks"
+RAW = FOLDER / "sample_efficiency.jsonl"
+KINDS = ("deterministic", "stochastic")
+SCREEN, EPISODES = 5, 50
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to run."""
+
+    envs: tuple[str, ...] = ("Hopper-v4", "HalfCheetah-v4", "Walker2d-v4")
+    """Tasks."""
+    seeds: tuple[int, ...] = (101, 102, 103, 104, 105)
+    """Training seeds; none of them served to choose the settings."""
+    steps: int = 1_000_000
+    """Environment steps of a run."""
+    every: int = 25_000
+    """Environment steps between evaluations."""
+    plain: bool = False
+    """No cloning anywhere: no cloning start, no cloning term."""
+    jobs: int = 2
+    """Runs at a time."""
+    table: bool = False
+    """Only print the table."""
+    single: bool = False
+    """Run the first task and seed in this process and print its line."""
+
+
+def configuration(request: Request, env: str, seed: int) -> GailConfig:
+    """The fast preset; plain GAIL differs in the cloning and in the initial deviation that it needs instead."""
+    config = dataclasses.replace(gail_defaults(env, "fast"), seed=seed, steps=request.steps, threads=1, eval_every=0)
+    if request.plain:
+        config = dataclasses.replace(config, bc_init=False, bc_weight=0.0)
+    return config
+
+
+class Mark:
+    """Watches one policy kind until two evaluations in a row are at or above the mark."""
+
+    def __init__(self, kind: str, mark: float) -> None:
+        self.kind, self.mark = kind, mark
+        self.candidate: tuple[int, float] | None = None
+        self.reached: tuple[int, float] | None = None
+        self.streak = 0
+
+    def check(self, imitator: Imitator, seconds: float, seed: np.random.SeedSequence) -> None:
+        if self.reached:
+            return
+        value = self.evaluate(imitator, seed)
+        if value < self.mark:
+            self.streak, self.candidate = 0, None
+            return
+        self.streak += 1
+        self.candidate = self.candidate or (imitator.env_steps, seconds)
+        if self.streak == 2:
+            self.reached = self.candidate
+
+    def evaluate(self, imitator: Imitator, seed: np.random.SeedSequence) -> float:
+        first = self.returns(imitator, SCREEN, seed).mean
+        if first < 0.7 * self.mark:
+            return first
+        return self.returns(imitator, EPISODES, seed.spawn(1)[0]).mean
+
+    def returns(self, imitator: Imitator, episodes: int, seed: np.random.SeedSequence) -> Returns:
+        policy, generator = imitator.policy, torch_generator(seed)
+        act = policy.act if self.kind == "deterministic" else lambda obs: policy.act(obs, generator)
+        return evaluate(imitator.config.env, act, episodes, int(seed.generate_state(2)[1]), threads=1)
+
+
+def one(request: Request, env: str, seed: int) -> dict:
+    """A whole run; returns its raw line."""
+    torch.set_num_threads(1)
+    config = configuration(request, env, seed)
+    expert = recorded(env)["stochastic"]["mean"]
+    imitator = Imitator(config)
+    marks = [Mark(kind, 0.9 * expert) for kind in KINDS]
+    seconds, due = 0.0, request.every
+    while imitator.env_steps < config.steps:
+        began = time.monotonic()
+        imitator.iterate()
+        imitator.learner.settle()
+        seconds += time.monotonic() - began
+        if imitator.env_steps >= due:
+            due += request.every
+            for mark in marks:
+                mark.check(imitator, seconds, np.random.SeedSequence([seed, 7, imitator.iteration]))
+    stochastic, deterministic = evaluate_policy(env, imitator.policy, EPISODES, np.random.SeedSequence([seed, 8]), 1)
+    line = {"env": env, "seed": seed, "plain": request.plain, "env_steps": imitator.env_steps, "expert": expert}
+    for mark, final in zip(marks, (deterministic, stochastic), strict=True):
+        steps, at = mark.reached or (None, None)
+        line[f"{mark.kind}_steps"] = steps
+        line[f"{mark.kind}_seconds"] = None if at is None else round(at, 1)
+        line[f"{mark.kind}_final"] = round(final.mean, 1)
+        line[f"{mark.kind}_final_std"] = round(final.std, 1)
+    line |= {
+        "seconds": round(seconds, 1),
+        "config": as_dict(config),
+        "versions": run.versions(),
+        "commit": run.commit(),
+    }
+    imitator.close()
+    return line
+
+
+def lines(request: Request) -> list[dict]:
+    """The raw lines of this arm."""
+    if not RAW.exists():
+        return []
+    found = [json.loads(text) for text in RAW.read_text().splitlines()]
+    return [x for x in found if x["plain"] == request.plain]
+
+
+def table(request: Request) -> str:
+    """Markdown: medians over seeds with their range; a run that never got there counts as the whole budget."""
+    rows = [
+        "| task | runs | det. to 90 % | stoch. to 90 % | det. seconds | stoch. seconds | det. final | stoch. final |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for env in request.envs:
+        mine = [x for x in lines(request) if x["env"] == env]
+        if not mine:
+            continue
+        cells = [env, str(len(mine))]
+        for unit, scale in (("steps", 1000), ("seconds", 1)):
+            for kind in KINDS:
+                found = sorted(x[f"{kind}_{unit}"] / scale if x[f"{kind}_{unit}"] else float("inf") for x in mine)
+                show = ["never" if v == float("inf") else f"{v:.0f}" + ("k" if unit == "steps" else "") for v in found]
+                middle = statistics.median_low(found)
+                cells.append(f"{show[found.index(middle)]} ({show[0]} to {show[-1]})")
+        for kind in KINDS:
+            share = sorted(x[f"{kind}_final"] / x["expert"] for x in mine)
+            cells.append(f"{statistics.median(share):.0%} ({share[0]:.0%} to {share[-1]:.0%})")
+        rows.append("| " + " | ".join(cells) + " |")
+    return "\n".join(rows)
+
+
+def main(request: Request) -> None:
+    if request.single:
+        print(json.dumps(one(request, request.envs[0], request.seeds[0])))
+        return
+    done = {(x["env"], x["seed"]) for x in lines(request)}
+    cells = [] if request.table else [(e, s) for s in request.seeds for e in request.envs if (e, s) not in done]
+
+    def launch(cell: tuple[str, int]) -> None:
+        command = [sys.executable, __file__, "--single", "--envs", cell[0], "--seeds", str(cell[1])]
+        command += [
+            "--steps",
+            str(request.steps),
+            "--every",
+            str(request.every),
+            *(["--plain"] if request.plain else []),
+        ]
+        found = subprocess.run(command, capture_output=True, text=True)
+        if found.returncode:
+            print(f"{cell[0]} seed {cell[1]} failed: {found.stderr.strip().splitlines()[-1]}", file=sys.stderr)
+            return
+        with open(RAW, "a") as file:
+            file.write(found.stdout)
+        line = json.loads(found.stdout)
+        print({k: v for k, v in line.items() if k not in ("config", "versions", "commit")}, flush=True)
+
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    with ThreadPoolExecutor(request.jobs) as pool:
+        list(pool.map(launch, cells))
+    print(table(request))
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Request, description=__doc__))

@@ -1,0 +1,58 @@
+"""Behavioural cloning recovers a known expert, stops early, keeps the best weights, and repeats itself."""
+
+import numpy as np
+import torch
+
+from deep import bc
+from deep.config import BcConfig
+from deep.demos import Demos
+from deep.envs import EnvSpec
+from deep.nets import GaussianPolicy
+
+BOX = EnvSpec("box", 2, False, 1, -np.ones(1), np.ones(1), 100, native=False)
+DISCRETE = EnvSpec("discrete", 2, True, 3, None, None, 100, native=False)
+
+
+def box_pairs(n: int = 600, noise: float = 0.1) -> Demos:
+    rng = np.random.default_rng(0)
+    obs = rng.normal([5.0, -2.0], [2.0, 0.1], (n, 2))
+    mean = np.tanh(obs[:, :1] - 5) + 3 * (obs[:, 1:] + 2)
+    return Demos(obs, mean + noise * rng.normal(size=(n, 1)), np.array([n]))
+
+
+def test_cloning_recovers_mean_and_noise_of_a_gaussian_expert() -> None:
+    pairs = box_pairs()
+    policy, info = bc.clone(BOX, pairs, (32, 32), BcConfig(), np.random.SeedSequence(0))
+    assert isinstance(policy, GaussianPolicy)
+    fresh = box_pairs(300, noise=0.0)
+    error = policy.act(fresh.obs) - fresh.acts
+    assert np.sqrt(np.mean(error**2)) < 0.1  # below the noise in the data
+    std = float(torch.exp(policy.log_std.detach())[0]) * float(policy.act_std[0])
+    assert 0.08 < std < 0.14
+    assert info.epochs < BcConfig().epochs  # stopped early
+    assert info.validation_loss >= info.train_loss - 0.2
+
+
+def test_cloning_recovers_a_discrete_expert() -> None:
+    rng = np.random.default_rng(1)
+    obs = rng.normal(size=(600, 2))
+    acts = np.where(obs[:, 0] > 0.5, 2, np.where(obs[:, 1] > 0, 1, 0))
+    policy, _ = bc.clone(DISCRETE, Demos(obs, acts, np.array([600])), (32,), BcConfig(), np.random.SeedSequence(0))
+    assert (policy.act(obs) == acts).mean() > 0.95
+
+
+def test_the_kept_weights_are_the_best_on_the_held_out_pairs() -> None:
+    pairs = box_pairs(60)
+    config = BcConfig(lr=0.02, patience=30, epochs=400)
+    _, info = bc.clone(BOX, pairs, (64, 64), config, np.random.SeedSequence(2))
+    # The same split and the same start, with nothing learnt: early stopping can only have improved on it.
+    _, start = bc.clone(BOX, pairs, (64, 64), BcConfig(epochs=0), np.random.SeedSequence(2))
+    assert start.epochs == 0 and info.validation_loss < start.validation_loss
+    _, again = bc.clone(BOX, pairs, (64, 64), config, np.random.SeedSequence(2))
+    assert again == info
+
+
+def test_a_single_pair_is_enough() -> None:
+    pairs = Demos(np.zeros((1, 2)), np.ones((1, 1)), np.array([1]))
+    policy, info = bc.clone(BOX, pairs, (8,), BcConfig(epochs=5), np.random.SeedSequence(0))
+    assert np.isfinite(policy.act(np.zeros((1, 2)))).all() and np.isfinite(info.train_loss)

@@ -1,0 +1,175 @@
+"""The commands: what they write, what they refuse, and that what they learn comes from the demonstrations."""
+
+import contextlib
+import dataclasses
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from deep import bc, demos, envs, expert, gail
+from deep.cli import main_guard, parse
+from deep.config import ExpertConfig, GailConfig, as_dict, as_flags, from_dict, gail_defaults
+from deep.evaluate import evaluate
+from deep.imitator import Imitator
+from deep.result import evaluate_random, normalised, steps_to
+
+TASK = "CartPole-v0"
+SMALL = ["--learner.simulators", "8", "--learner.batch", "400", "--final-episodes", "4", "--threads", "1"]
+
+
+def fails(program: object, argv: list[str]) -> str:
+    """Run a command that must end with status 2; returns its one line on stderr."""
+    err = io.StringIO()
+    with contextlib.redirect_stderr(err), pytest.raises(SystemExit) as stop:
+        main_guard(lambda: program(argv))
+    assert stop.value.code == 2
+    lines = err.getvalue().splitlines()
+    assert len(lines) == 1 and lines[0].startswith("error: ")
+    return lines[0]
+
+
+def test_a_run_leaves_what_it_promises(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    out = tmp_path / "run"
+    gail.main(
+        ["--env", TASK, "--steps", "2000", "--out", str(out), "--eval-every", "800", "--eval-episodes", "3", *SMALL]
+    )
+    names = {p.name for p in out.iterdir()}
+    assert {"config.json", "metrics.jsonl", "checkpoints", "result.json", "learning_curve.png"} <= names
+    assert any(n.startswith("events.out.tfevents") for n in names)
+    result = json.loads((out / "result.json").read_text())
+    assert {
+        "env", "seed", "trajectories", "env_steps", "seconds", "random_return", "bc_return", "expert_return",
+        "return_mean", "return_std", "return_deterministic_mean", "normalised_return", "steps_to_90", "versions",
+    } <= result.keys()  # fmt: skip
+    assert result["env_steps"] == 2000 and result["expert_return"] == 200.0
+    record = json.loads((out / "config.json").read_text())
+    assert from_dict(GailConfig, record["config"]).env == TASK
+    assert record["versions"]["torch"] and (out / "learning_curve.png").stat().st_size > 5000
+    metrics = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    assert [m["iteration"] for m in metrics] == [1, 2, 3, 4, 5]
+    assert sum("eval_return" in m for m in metrics) == 2
+    printed = capsys.readouterr().out
+    assert all(name in printed for name in ("random", "behavioural cloning", "GAIL", "expert", str(out)))
+
+
+@pytest.mark.parametrize(
+    ("argv", "words"),
+    [
+        (["--trajectories", "99"], "trajectories must be in 1..10"),
+        (["--subsample", "3"], "subsample must be a positive multiple of 10"),
+        (["--demos", "missing.npz"], "missing.npz"),
+        (["--steps", "0"], "steps must be at least 1, but is 0"),
+        (["--entropy", "-1"], "entropy must be finite and at least 0, but is -1"),
+        (["--device", "quantum"], "device must be a torch device of this machine, but is 'quantum'"),
+        (["--absorbing", "--env", "Acrobot-v1"], "no bundled demonstrations"),
+        (["--env", "CartPol-v0"], "CartPole"),
+        (["--resume", "nowhere"], "nowhere/config.json: expected a JSON file"),
+    ],
+)
+def test_bad_input_is_one_line_and_writes_nothing(
+    argv: list[str], words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    base = [] if "--env" in argv or "--resume" in argv else ["--env", TASK]
+    assert words in fails(gail.main, [*base, *argv])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_resuming_with_other_settings_is_refused(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    gail.main(["--env", TASK, "--steps", "800", "--out", str(out), "--eval-every", "0", *SMALL])
+    assert "seed must stay 0 as in the resumed run, but is 5" in fails(gail.main, ["--resume", str(out), "--seed", "5"])
+    assert "resume must be a run of expert" in fails(expert.main, ["--resume", str(out)])
+    gail.main(["--resume", str(out), "--steps", "1200"])
+    assert json.loads((out / "result.json").read_text())["env_steps"] == 1200
+
+
+def test_cloning_command(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    bc.main(["--env", TASK, "--out", str(out), "--final-episodes", "4"])
+    result = json.loads((out / "result.json").read_text())
+    assert result["pairs"] == 20 and result["return_mean"] > result["random_return"]
+    assert "out must be a new folder" in fails(bc.main, ["--env", TASK, "--out", str(out)])
+
+
+def test_expert_command_learns_and_resumes(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    flags = ["--learner.simulators", "8", "--learner.batch", "400", "--threads", "1", "--checkpoint-every", "5"]
+    expert.main(["--env", TASK, "--steps", "4000", "--out", str(out), *flags])
+    expert.main(["--resume", str(out), "--steps", "8000"])
+    metrics = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    assert [m["iteration"] for m in metrics] == list(range(1, 21))
+    assert metrics[-1]["train_return"] > 2 * metrics[0]["train_return"]
+
+
+def test_presets_are_defaults_that_flags_override() -> None:
+    paper = gail_defaults("Hopper-v4", "paper")
+    assert (paper.learner.batch, paper.steps, paper.learner.gamma) == (50_000, 25_000_000, 0.995)
+    assert (paper.cost.lr, paper.cost.steps, paper.cost.entropy_bonus, paper.bc_init) == (0.01, 1, 1e-3, False)
+    assert gail_defaults("Humanoid-v4", "paper").steps == 75_000_000
+    assert gail_defaults("MountainCar-v0", "paper").reward_form == "logd"
+    assert gail_defaults("Reacher-v4", "paper").subsample == 1
+    argv = ["--preset", "paper", "--env", "Hopper-v4", "--learner.batch", "1000", "--loss", "exponential"]
+    found = parse(GailConfig, "gail", lambda given: gail_defaults(**given), argv).config
+    expected = dataclasses.replace(paper, loss="exponential", learner=dataclasses.replace(paper.learner, batch=1000))
+    assert found == expected
+
+
+def test_configurations_survive_json_and_flags() -> None:
+    config = gail_defaults("Hopper-v4", "paper")
+    assert from_dict(GailConfig, json.loads(json.dumps(as_dict(config)))) == config
+    flags = as_flags(config, gail_defaults("Hopper-v4", "fast"))
+    assert "--no-bc-init" in flags and flags[flags.index("--learner.batch") + 1] == "50000"
+    with pytest.raises(ValueError, match="typo is not a setting of ExpertConfig"):
+        from_dict(ExpertConfig, {"typo": 1})
+
+
+def test_evaluation_runs_every_episode_to_its_own_end() -> None:
+    found = evaluate(TASK, lambda obs: (obs[:, 2] > 0).astype(np.int64), 30, 0, 1)
+    assert found.lengths.shape == (30,) and len(set(found.lengths)) > 3
+    np.testing.assert_array_equal(found.returns, found.lengths)  # CartPole pays one a step
+    again = evaluate_random(TASK, 5, np.random.SeedSequence(1), 1)
+    np.testing.assert_array_equal(again.returns, evaluate_random(TASK, 5, np.random.SeedSequence(1), 1).returns)
+
+
+def test_steps_to_a_mark_needs_two_evaluations_in_a_row() -> None:
+    metrics = [{"env_steps": 10 * i, "r": v} for i, v in enumerate([1, 9, 2, 9, 9, 1])] + [{"env_steps": 60}]
+    assert steps_to(metrics, "r", 9.0) == 30
+    assert steps_to(metrics, "r", 9.5) is None
+    assert normalised(50.0, 0.0, 200.0) == 0.25 and normalised(1.0, 0.0, None) is None
+
+
+def random_demonstrations(path: Path) -> Path:
+    """Ten episodes of uniformly random actions."""
+    rng = np.random.default_rng(0)
+    simulator = envs.make(TASK, 10, 0, threads=1)
+    data = demos.sample_episodes(lambda obs, g: g.integers(2, size=len(obs)), simulator, 10, rng)
+    simulator.close()
+    demos.save(path, data)
+    return path
+
+
+def final_return(**changes: object) -> float:
+    """Mean return over 20 episodes after 20,000 steps of GAIL."""
+    config = dataclasses.replace(gail_defaults(TASK, "fast"), eval_every=0, threads=1, steps=20_000, **changes)
+    imitator = Imitator(config)
+    while imitator.env_steps < config.steps:
+        imitator.iterate()
+    policy = imitator.policy
+    imitator.close()
+    generator = torch.Generator().manual_seed(1)
+    return evaluate(TASK, lambda obs: policy.act(obs, generator), 20, 3, 1).mean
+
+
+def test_what_is_learnt_comes_from_the_demonstrations(tmp_path: Path) -> None:
+    """CartPole pays for survival. Random demonstrations must not teach it, unless the reward's sign alone does."""
+    path = random_demonstrations(tmp_path / "random.npz")
+    random = {"demos": path, "subsample": 1, "trajectories": 10}
+    assert final_return(reward_form="airl") > 150
+    assert final_return(reward_form="airl", **random) < 80
+    # neglogd is positive at every step: whatever was demonstrated, staying alive pays. This is the survival bias.
+    assert final_return(reward_form="neglogd", bc_init=False, bc_weight=0.0, **random) > 150
