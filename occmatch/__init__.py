@@ -50,7 +50,7 @@ _LAZY = {
     "plots": "plots",
 }
 
-__all__ = [  # noqa: RUF022 - in reading order
+__all__ = [
     "MDP",
     "Layout",
     "examples",
@@ -75,7 +75,7 @@ __all__ = [  # noqa: RUF022 - in reading order
 
 
 class _Package(ModuleType):
-    """Keeps `occmatch.irl` the function: importing the module `occmatch.irl` would otherwise put itself in its place."""
+    """Keeps `occmatch.irl` the function: importing the module of that name would otherwise put itself in its place."""
 
     def __setattr__(self, name: str, value: Any) -> None:
         if isinstance(value, ModuleType) and hasattr(value, name):

@@ -50,6 +50,23 @@ def reachable(mdp: MDP, allowed: ArrayLike | None = None) -> NDArray[np.bool_]:
     return found[:S]
 
 
+def viable(mdp: MDP, allowed: ArrayLike) -> NDArray[np.bool_]:
+    """The allowed actions [S, A] that can be followed by allowed actions for ever.
+
+    Drops, until nothing changes, actions that may lead to a state without any: the policies on what is left are all
+    policies that use allowed actions only.  A state in which none is left has a row of False.  At gamma = 0 nothing
+    that follows counts, and nothing is dropped.
+    """
+    mask = checks.cost(mdp, allowed, "allowed") > 0.0
+    while mdp.gamma > 0.0:
+        stuck = ~mask.any(axis=1)
+        kept = mask & (mdp.expect(stuck.astype(np.float64)) == 0.0)
+        if (kept == mask).all():
+            break
+        mask = kept
+    return mask
+
+
 def absorbing(mdp: MDP) -> NDArray[np.bool_]:
     """Which states [S] no action leaves."""
     edges = adjacency(mdp)

@@ -17,6 +17,7 @@ H(pi) = Hbar(rho_pi) (Lemma 3.1).  Where a state is never visited its row of pi_
 from __future__ import annotations
 
 import numpy as np
+from scipy.sparse import csr_array
 from scipy.special import rel_entr, xlogy
 
 from occmatch import checks
@@ -55,6 +56,13 @@ def flow_residual(mdp: MDP, rho: FloatArray) -> FloatArray:
     """sum_a rho(s, a) - p0(s) - gamma (P' rho)(s) [S]: zero exactly on D (together with rho >= 0)."""
     rho = checks.cost(mdp, rho, "rho")
     return rho.sum(axis=1) - mdp.p0 - mdp.gamma * mdp.flow(rho)
+
+
+def flow_matrix(mdp: MDP) -> csr_array:
+    """M as CSR [S, S * A] with (M rho)(s) = sum_a rho(s, a) - gamma (P' rho)(s): D = { rho >= 0 : M rho = p0 }."""
+    S, A = mdp.shape
+    row_sums = csr_array((np.ones(S * A), np.arange(S * A), np.arange(S + 1) * A), shape=(S, S * A))
+    return csr_array(row_sums - mdp.gamma * mdp.P.T.tocsr())
 
 
 def entropy(mdp: MDP, pi: FloatArray) -> float:

@@ -1,0 +1,118 @@
+"""Projections onto the polytope D of occupancy measures, in least squares and in relative entropy.
+
+An occupancy measure estimated from data is generally outside D, and matching it exactly then has no solution.  With
+M rho = p0 the flow equations, the nearest point of D solves
+
+    project_l2   min 1/2 |rho - x|^2                          over rho >= 0, M rho = p0
+    project_kl   min sum rho log(rho / x) - rho + x           over rho >= 0, M rho = p0.
+
+Relative entropy goes by Newton steps in rho that stay on D, on its face where x allows mass: pairs with x = 0 carry
+none, nor does any pair that cannot be reached, or not be left again for ever, without them.  Inside that face the
+optimum has rho = x exp(M' y) > 0.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.sparse import csr_array
+from scipy.special import rel_entr
+
+from occmatch import checks
+from occmatch.checks import FloatArray
+from occmatch.graph import viable
+from occmatch.least_squares import least_squares
+from occmatch.mdp import MDP
+from occmatch.normal_equations import solve_normal
+from occmatch.occupancy import flow_matrix, occupancy, policy
+
+# Newton takes 5 steps from a measure near D and some 150 where an entry of x is 1e-300; more means rounding.
+_MAX_STEPS = 500
+
+# Below this relative change of every entry Newton's method on relative entropy converges without a line search.
+_PURE_NEWTON = 0.1
+
+
+def project_l2(mdp: MDP, x: ArrayLike) -> FloatArray:
+    """The rho in D nearest to `x` [S, A] in least squares; `x` may have entries of any sign.
+
+    Raises ValueError for x that is not finite [S, A].
+    """
+    x = checks.cost(mdp, x, "x")
+    face, start = _face(mdp, np.ones(mdp.shape, dtype=bool))
+    return _on_face(mdp, face, least_squares(*_flow_equations(mdp, face), x[face], start[face]))
+
+
+def project_kl(mdp: MDP, x: ArrayLike) -> FloatArray:
+    """The rho in D of least relative entropy sum rho log(rho / x) - rho + x to the measure `x` [S, A] >= 0.
+
+    Zeros of x stay zeros.  Raises ValueError where x has negative entries, or where its zeros leave some initial
+    state no way to go on for ever (then the relative entropy is infinite on all of D).
+    """
+    x = checks.measure(mdp, x, "x")
+    allowed = viable(mdp, x)
+    lost = (mdp.p0 > 0.0) & ~allowed.any(axis=1)
+    if lost.any():
+        s = int(np.argmax(lost))
+        raise ValueError(
+            f"x must allow some action for ever from each initial state, but from state {s} (p0 = {mdp.p0[s]:g}) "
+            f"all actions with x > 0 may end in a state where x is 0: no measure in D is absolutely continuous to x"
+        )
+    face, start = _face(mdp, allowed)
+    return _on_face(mdp, face, _relative_entropy_newton(*_flow_equations(mdp, face), x[face], start[face]))
+
+
+def _face(mdp: MDP, allowed: NDArray[np.bool_]) -> tuple[NDArray[np.bool_], FloatArray]:
+    """The pairs [S, A] that allowed actions can give mass, and an occupancy measure that is positive on all of them."""
+    some = allowed.any(axis=1, keepdims=True)
+    uniform = np.where(some, allowed, 1.0)
+    rho = np.where(allowed, occupancy(mdp, uniform / uniform.sum(axis=1, keepdims=True)), 0.0)
+    return rho > 0.0, rho
+
+
+def _flow_equations(mdp: MDP, face: NDArray[np.bool_]) -> tuple[csr_array, FloatArray]:
+    """M and p0 of the states and pairs of a face."""
+    visited = face.any(axis=1)
+    return flow_matrix(mdp)[visited][:, face.reshape(-1)], mdp.p0[visited]
+
+
+def _on_face(mdp: MDP, face: NDArray[np.bool_], values: FloatArray) -> FloatArray:
+    """rho [S, A] with `values` on the face; passing through the policy puts it on D to the last bit."""
+    rho = np.zeros(mdp.shape)
+    rho[face] = values
+    return occupancy(mdp, policy(rho))
+
+
+def _relative_entropy_newton(M: csr_array, p0: FloatArray, x: FloatArray, rho: FloatArray) -> FloatArray:
+    """argmin sum rho log(rho / x) - rho over M rho = p0, rho > 0 [n], from a feasible rho > 0."""
+    change = np.inf
+    for _ in range(_MAX_STEPS):
+        gradient = np.log(rho) - np.log(x)
+        y = solve_normal(M, rho, M @ (rho * gradient) + p0 - M @ rho)
+        relative = M.T @ y - gradient
+        before, change = change, float(np.abs(relative).max())
+        if change <= _PURE_NEWTON and change > 0.5 * before:
+            return rho
+        rho = rho * (1.0 + _step_length(rho, x, gradient, relative) * relative)
+    raise RuntimeError(
+        f"project_kl stopped after {_MAX_STEPS} steps while entries still change by {100.0 * change:.3g} %. Likely "
+        f"causes: (a) entries of x so far apart that rounding hides the smaller ones; (b) gamma so near 1 that the "
+        f"flow equations are singular to working precision"
+    )
+
+
+def _step_length(rho: FloatArray, x: FloatArray, gradient: FloatArray, relative: FloatArray) -> float:
+    """How far to go along `rho * relative`: all the way near the optimum, else positive and with enough descent."""
+    if np.abs(relative).max() <= _PURE_NEWTON:
+        return 1.0
+    length = 0.99 / max(0.99, -float(relative.min()))
+    slope, value = float((rho * gradient) @ relative), _relative_entropy(rho, x)
+    for _ in range(50):
+        if _relative_entropy(rho * (1.0 + length * relative), x) <= value + 1e-4 * length * slope:
+            break
+        length *= 0.5
+    return length
+
+
+def _relative_entropy(rho: FloatArray, x: FloatArray) -> float:
+    return float((rel_entr(rho, x) - rho).sum())
