@@ -13,6 +13,7 @@ from typing import Any, Literal, TypeVar
 from deep.costs import CostConfig, RewardForm
 from deep.learner import LearnerConfig
 from deep.trpo import TrpoConfig
+from deep.value import ValueConfig
 from occmatch.losses import LOSSES
 
 Preset = Literal["fast", "paper"]
@@ -41,8 +42,21 @@ PROTOCOLS: dict[str, Protocol] = {
 }
 """By the task's name without its version; any other task follows Protocol()."""
 
-FAST_STEPS = {"CartPole": 100_000, "Hopper": 600_000, "HalfCheetah": 1_000_000, "Walker2d": 1_000_000}
-"""Environment steps of the fast preset, by task; others take a million."""
+
+@dataclass(frozen=True)
+class Fast:
+    """What the fast preset sets by task."""
+
+    steps: int = 1_000_000
+    reward_form: RewardForm | None = None
+    """None: the protocol's."""
+
+
+FAST: dict[str, Fast] = {
+    "CartPole": Fast(steps=50_000),
+    "HalfCheetah": Fast(reward_form="airl"),  # never terminates, so that the sign is free; airl separates better
+}
+"""By the task's name without its version; any other task follows Fast()."""
 
 
 def protocol(env: str) -> Protocol:
@@ -133,7 +147,7 @@ class GailConfig:
     """Least log standard deviation left by the cloning start, in units of the expert's actions."""
     bc_weight: float = 0.3
     """Weight of the demonstrations' mean log-likelihood per action dimension in the policy objective."""
-    bc_decay: float = 0.98
+    bc_decay: float = 0.99
     """Factor on bc_weight an iteration."""
     expert_units: bool = True
     """Express the policy's actions in the mean and deviation of the expert's."""
@@ -149,11 +163,14 @@ class GailConfig:
     """Episodes of each such evaluation, for each of the stochastic and the deterministic policy."""
     final_episodes: int = 50
     """Episodes of the closing evaluation (Section 6)."""
-    checkpoint_every: int = 25
+    checkpoint_every: int = 50
     """Iterations between checkpoints."""
     learner: LearnerConfig = field(
         default_factory=lambda: LearnerConfig(
-            trpo=TrpoConfig(max_kl=0.02, fisher_fraction=0.25, backtracks=20, backtrack=0.85), update_normaliser=False
+            batch=1000,
+            update_normaliser=False,
+            trpo=TrpoConfig(max_kl=0.04, fisher_fraction=0.5, backtracks=20, backtrack=0.85),
+            value=ValueConfig(epochs=10),
         )
     )
     """Policy improvement."""
@@ -165,19 +182,20 @@ class GailConfig:
 
 def gail_defaults(env: str = "Walker2d-v4", preset: Preset = "fast") -> GailConfig:
     """The configuration that a preset means for a task."""
-    p = protocol(env)
+    p, fast = protocol(env), FAST.get(task_name(env), Fast())
     config = GailConfig(
         env=env,
         preset=preset,
         trajectories=p.trajectories[0],
         subsample=p.subsample,
-        reward_form=p.reward_form,
-        steps=FAST_STEPS.get(task_name(env), 1_000_000),
+        reward_form=fast.reward_form or p.reward_form,
+        steps=fast.steps,
     )
     if preset == "fast":
         return config
     return dataclasses.replace(
         config,
+        reward_form=p.reward_form,
         steps=p.batch * p.iterations,
         bc_init=False,
         bc_weight=0.0,
