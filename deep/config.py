@@ -224,6 +224,8 @@ class ExpertConfig:
     """Total environment steps."""
     seed: int = 0
     """Seed of everything random."""
+    init: Path | None = None
+    """Start from the policy of this expert run, with learner.log_std as its deviation; the value net starts anew."""
     threads: int = 0
     """Threads of the simulators; 0 uses every core. Results do not depend on it."""
     checkpoint_every: int = 20

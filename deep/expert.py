@@ -21,7 +21,7 @@ from deep import envs, progress, run
 from deep.cli import main_guard, parse
 from deep.config import ExpertConfig, as_dict
 from deep.learner import Learner
-from deep.nets import Policy, make_policy
+from deep.nets import GaussianPolicy, Policy, make_policy
 from deep.run import Metrics, Run
 
 DATA = Path(__file__).parent / "data"
@@ -40,7 +40,18 @@ class Expert:
             stagger=True,
         )
         self.learner = Learner(simulator, config.learner, learner_seed)
+        if config.init is not None:
+            self._start_from(config.init)
         self.iteration = 0
+
+    def _start_from(self, folder: Path) -> None:
+        checkpoint = Run.open(folder, "expert")[0].latest()
+        if checkpoint is None:
+            raise ValueError(f"init must be an expert run with a checkpoint, but {folder} has none")
+        policy = self.learner.policy
+        load_into(policy, below(checkpoint.tensors, "policy."), str(folder))
+        if isinstance(policy, GaussianPolicy):
+            torch.nn.init.constant_(policy.log_std, self.learner.config.log_std)
 
     @property
     def env_steps(self) -> int:
@@ -63,14 +74,18 @@ class Expert:
 def load_policy(weights: Path, spec: envs.EnvSpec, hidden: tuple[int, ...]) -> Policy:
     """A policy of the task from a safetensors file that holds its state_dict."""
     policy = make_policy(spec, hidden, 0.0, torch.Generator())
-    state = run.load_tensors(weights)
+    load_into(policy, run.load_tensors(weights), str(weights))
+    return policy
+
+
+def load_into(policy: Policy, state: dict[str, Tensor], source: str) -> None:
+    """Give a policy the tensors of a state_dict; ValueError names the first that is missing or of another shape."""
     expected = policy.state_dict()
     for name, tensor in expected.items():
         found = tuple(state[name].shape) if name in state else "none"
         if found != tuple(tensor.shape):
-            raise ValueError(f"{weights}: {name} must have shape {tuple(tensor.shape)}, but has {found}")
+            raise ValueError(f"{source}: {name} must have shape {tuple(tensor.shape)}, but has {found}")
     policy.load_state_dict({k: state[k] for k in expected})
-    return policy
 
 
 def recorded(env_id: str, demos: Path | None = None) -> dict[str, Any] | None:
