@@ -20,7 +20,7 @@ from torch import Tensor
 from deep import envs, progress, run
 from deep.cli import main_guard, parse
 from deep.config import ExpertConfig, as_dict
-from deep.learner import Learner
+from deep.learner import Learner, below
 from deep.nets import GaussianPolicy, Policy, make_policy
 from deep.run import Metrics, Run
 
