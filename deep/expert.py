@@ -130,7 +130,7 @@ def main(argv: list[str]) -> None:
     request = parse(ExpertConfig, "expert", lambda given: ExpertConfig(**given), argv)
     config, record = request.config, request.resume
     if record is None:
-        envs.make(config.env, 1, 0).close()
+        Expert(config).learner.close()  # what cannot run fails here, before anything is written
         folder = request.out or run.new_folder(f"expert-{config.env}-s{config.seed}")
         record = Run.create(folder, "expert", as_dict(config))
     train(config, record, console)

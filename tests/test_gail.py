@@ -15,7 +15,9 @@ from deep.cli import main_guard, parse
 from deep.config import ExpertConfig, GailConfig, as_dict, as_flags, from_dict, gail_defaults
 from deep.evaluate import evaluate
 from deep.imitator import Imitator
+from deep.learner import LearnerConfig
 from deep.result import evaluate_random, normalised, steps_to
+from deep.run import Run
 
 TASK = "CartPole-v0"
 SMALL = ["--learner.simulators", "8", "--learner.batch", "400", "--final-episodes", "4", "--threads", "1"]
@@ -173,3 +175,16 @@ def test_what_is_learnt_comes_from_the_demonstrations(tmp_path: Path) -> None:
     assert final_return(reward_form="airl", **random) < 80
     # neglogd is positive at every step: whatever was demonstrated, staying alive pays. This is the survival bias.
     assert final_return(reward_form="neglogd", bc_init=False, bc_weight=0.0, **random) > 150
+
+
+def test_an_expert_can_start_from_another(tmp_path: Path) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    flags = ["--env", "HalfCheetah-v4", "--learner.simulators", "4", "--learner.batch", "200", "--threads", "1"]
+    expert.main([*flags, "--steps", "600", "--out", str(first)])
+    config = ExpertConfig(env="HalfCheetah-v4", init=first, learner=LearnerConfig(simulators=4, log_std=-1.5))
+    policy = expert.Expert(config).learner.policy
+    found, kept = policy.state_dict(), Run.open(first, "expert")[0].latest().tensors
+    for name, tensor in found.items():
+        expected = torch.full_like(tensor, -1.5) if name == "log_std" else kept[f"policy.{name}"]
+        assert torch.equal(tensor, expected), name
+    assert "expected a JSON file, but there is none" in fails(expert.main, [*flags, "--init", str(tmp_path / "none")])
