@@ -29,10 +29,8 @@ class Ant(Task):
     healthy_z: tuple[float, float]
     reset_noise: float
 
-    tracked = 1
-
     def views(self, stepper: Stepper) -> dict[str, np.ndarray]:
-        return {"torso_x": stepper.bind("xpos")[:, stepper.model.body("torso").id, 0]}
+        return {"torso_x": stepper.bind("xpos")[:, stepper.model.body("torso").id, :1]}
 
     def obs_dim(self, model: mujoco.MjModel) -> int:
         return model.nq - 2 + model.nv
@@ -42,11 +40,11 @@ class Ant(Task):
         qpos = model.qpos0 + rng.uniform(-noise, noise, (n, model.nq))
         return qpos, noise * rng.standard_normal((n, model.nv))
 
-    def observe(self, fields: Fields, out: np.ndarray) -> None:
-        out[:] = fields.state[:, 2:]
+    def observe(self, fields: Fields) -> np.ndarray:
+        return fields.state[:, 2:].copy()
 
-    def track(self, fields: Fields, ids: np.ndarray | slice, out: np.ndarray) -> None:
-        out[ids, 0] = fields.of["torso_x"][ids]
+    def track(self, fields: Fields) -> np.ndarray:
+        return fields.of["torso_x"].copy()
 
     def reward(self, fields: Fields, before: np.ndarray, now: np.ndarray, acts: np.ndarray, dt: float) -> np.ndarray:
         velocity = (now[:, 0] - before[:, 0]) / dt

@@ -117,7 +117,7 @@ class Simulator(ABC):
         if not spec.discrete:
             if actions.dtype.kind not in "fiu":
                 raise ValueError(f"actions must be real numbers for {spec.id}, but have dtype {actions.dtype}")
-            return np.ascontiguousarray(actions, dtype=np.float64)
+            return actions.astype(np.float64, order="C", copy=False)
         if actions.dtype.kind not in "iu":
             raise ValueError(f"actions must be integers for {spec.id}, but have dtype {actions.dtype}")
         outside = (actions < 0) | (actions >= spec.act_dim)

@@ -32,7 +32,6 @@ class Humanoid(Task):
     healthy_z: tuple[float, float]
     reset_noise: float
 
-    tracked = 1
     contact_forces = True
 
     def views(self, stepper: Stepper) -> dict[str, np.ndarray]:
@@ -48,19 +47,19 @@ class Humanoid(Task):
         qpos = model.qpos0 + rng.uniform(-noise, noise, (n, model.nq))
         return qpos, rng.uniform(-noise, noise, (n, model.nv))
 
-    def observe(self, fields: Fields, out: np.ndarray) -> None:
+    def observe(self, fields: Fields) -> np.ndarray:
         of = fields.of
         parts = (fields.state[:, 2:], of["cinert"], of["cvel"], of["qfrc_actuator"], of["cfrc_ext"])
-        np.concatenate(parts, axis=1, out=out)
+        return np.concatenate(parts, axis=1)
 
-    def observe_reset(self, fields: Fields, ids: np.ndarray | slice, out: np.ndarray) -> None:
-        super().observe_reset(fields, ids, out)
-        out[ids, -fields.of["cfrc_ext"].shape[1] :] = 0.0
+    def observe_reset(self, fields: Fields, ids: np.ndarray) -> np.ndarray:
+        obs = super().observe_reset(fields, ids)
+        obs[:, -fields.of["cfrc_ext"].shape[1] :] = 0.0
+        return obs
 
-    def track(self, fields: Fields, ids: np.ndarray | slice, out: np.ndarray) -> None:
-        # All rows, then the ids: einsum's order of summation depends on the memory layout of what it is given.
+    def track(self, fields: Fields) -> np.ndarray:
         mass = fields.of["mass"]
-        out[ids, 0] = (np.einsum("b,eb->e", mass, fields.of["body_x"]) / mass.sum())[ids]
+        return (np.einsum("b,eb->e", mass, fields.of["body_x"]) / mass.sum())[:, None]
 
     def reward(self, fields: Fields, before: np.ndarray, now: np.ndarray, acts: np.ndarray, dt: float) -> np.ndarray:
         velocity = (now[:, 0] - before[:, 0]) / dt

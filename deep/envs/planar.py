@@ -38,8 +38,6 @@ class Planar(Task):
     reset_noise: float
     normal_velocity: bool
 
-    tracked = 1
-
     def obs_dim(self, model: mujoco.MjModel) -> int:
         return model.nq - 1 + model.nv
 
@@ -50,15 +48,16 @@ class Planar(Task):
             return qpos, noise * rng.standard_normal((n, model.nv))
         return qpos, rng.uniform(-noise, noise, (n, model.nv))
 
-    def observe(self, fields: Fields, out: np.ndarray) -> None:
-        out[:] = fields.state[:, 1:]
+    def observe(self, fields: Fields) -> np.ndarray:
+        obs = fields.state[:, 1:].copy()
         if self.velocity_clip is not None:
-            velocity = out[:, fields.qpos.shape[1] - 1 :]
+            velocity = obs[:, fields.qpos.shape[1] - 1 :]
             np.maximum(velocity, -self.velocity_clip, out=velocity)
             np.minimum(velocity, self.velocity_clip, out=velocity)
+        return obs
 
-    def track(self, fields: Fields, ids: np.ndarray | slice, out: np.ndarray) -> None:
-        out[ids, 0] = fields.qpos[ids, 0]
+    def track(self, fields: Fields) -> np.ndarray:
+        return fields.qpos[:, :1].copy()
 
     def reward(self, fields: Fields, before: np.ndarray, now: np.ndarray, acts: np.ndarray, dt: float) -> np.ndarray:
         velocity = (now[:, 0] - before[:, 0]) / dt

@@ -28,8 +28,6 @@ class Reacher(Task):
     velocity_noise: float
     target_radius: float
 
-    tracked = 3
-
     def views(self, stepper: Stepper) -> dict[str, np.ndarray]:
         positions, body = stepper.bind("xpos"), stepper.model.body
         return {name: positions[:, body(name).id] for name in ("fingertip", "target")}
@@ -48,16 +46,13 @@ class Reacher(Task):
         qvel[:, -2:] = 0.0
         return qpos, qvel
 
-    def observe(self, fields: Fields, out: np.ndarray) -> None:
+    def observe(self, fields: Fields) -> np.ndarray:
         angles = fields.qpos[:, :2]
-        np.cos(angles, out=out[:, 0:2])
-        np.sin(angles, out=out[:, 2:4])
-        out[:, 4:6] = fields.qpos[:, 2:]
-        out[:, 6:8] = fields.qvel[:, :2]
-        np.subtract(fields.of["fingertip"], fields.of["target"], out=out[:, 8:])
+        parts = (np.cos(angles), np.sin(angles), fields.qpos[:, 2:], fields.qvel[:, :2], self.track(fields))
+        return np.concatenate(parts, axis=1)
 
-    def track(self, fields: Fields, ids: np.ndarray | slice, out: np.ndarray) -> None:
-        out[ids] = fields.of["fingertip"][ids] - fields.of["target"][ids]
+    def track(self, fields: Fields) -> np.ndarray:
+        return fields.of["fingertip"] - fields.of["target"]
 
     def reward(self, fields: Fields, before: np.ndarray, now: np.ndarray, acts: np.ndarray, dt: float) -> np.ndarray:
         return -np.linalg.norm(before, axis=1) - np.add.reduce(np.square(acts), axis=1)

@@ -46,8 +46,6 @@ class Task(ABC):
 
     xml: str
     frame_skip: int
-    tracked: int
-    """Width of the array that `track` fills."""
     contact_forces: bool = False
     """Whether the task reads `cfrc_ext` (see pool)."""
 
@@ -64,18 +62,16 @@ class Task(ABC):
         """Initial qpos [n, nq] and qvel [n, nv]."""
 
     @abstractmethod
-    def observe(self, fields: Fields, out: np.ndarray) -> None:
-        """Write the observations [E, O] after a step."""
+    def observe(self, fields: Fields) -> np.ndarray:
+        """The observations after a step, a new array [E, O]."""
 
-    def observe_reset(self, fields: Fields, ids: np.ndarray | slice, out: np.ndarray) -> None:
-        """Write the rows `ids` of the observations [E, O] just after their reset."""
-        full = np.empty_like(out)
-        self.observe(fields, full)
-        out[ids] = full[ids]
+    def observe_reset(self, fields: Fields, ids: np.ndarray) -> np.ndarray:
+        """The observations of the simulators `ids` just after their reset, [n, O]."""
+        return self.observe(fields)[ids]
 
     @abstractmethod
-    def track(self, fields: Fields, ids: np.ndarray | slice, out: np.ndarray) -> None:
-        """Write what the next reward needs of the present, `out[ids]` of [E, tracked]."""
+    def track(self, fields: Fields) -> np.ndarray:
+        """What the next reward needs to know of the present, a new array [E, any]."""
 
     @abstractmethod
     def reward(self, fields: Fields, before: np.ndarray, now: np.ndarray, acts: np.ndarray, dt: float) -> np.ndarray:
