@@ -178,7 +178,7 @@ def test_what_is_learnt_comes_from_the_demonstrations(tmp_path: Path) -> None:
 
 
 def test_an_expert_can_start_from_another(tmp_path: Path) -> None:
-    first, second = tmp_path / "first", tmp_path / "second"
+    first = tmp_path / "first"
     flags = ["--env", "HalfCheetah-v4", "--learner.simulators", "4", "--learner.batch", "200", "--threads", "1"]
     expert.main([*flags, "--steps", "600", "--out", str(first)])
     config = ExpertConfig(env="HalfCheetah-v4", init=first, learner=LearnerConfig(simulators=4, log_std=-1.5))
