@@ -8,7 +8,8 @@ For a regulariser psi the two sides of Proposition 3.2 are, with D the flow poly
 and any point of the one lies above any point of the other. From (rho, c, V), whoever found them, this file makes
 
     a point of D:          rho' = occupancy measure of the policy of rho, by a linear solve of its own;
-    a feasible dual point: V + min(T_c V - V) / (1 - gamma), by one sweep (T_c is monotone, and T_c (V + k) = T_c V + gamma k).
+    a feasible dual point: V + min(T_c V - V) / (1 - gamma), by one sweep (T_c is monotone, and T_c (V + k) = T_c V +
+    gamma k).
 
 The difference of the two values bounds how far either is from optimal. It is a sum of three terms,
 
@@ -45,8 +46,8 @@ class Certificate:
     """What is proved of a candidate: dual <= optimum <= primal, up to `rounding`.
 
     `gap` = primal - dual = fenchel + slackness + bellman; `relative_gap` = gap / max(|primal|, |dual|, lam).
-    `flow_residual` is (1 - gamma) ||d - p0 - gamma P' rho||_1 of rho as claimed, `moved` = (1 - gamma) ||rho' - rho||_1;
-    both are shares of the whole mass. `rounding` bounds the floating-point error of `gap`, to first order.
+    `flow_residual` is (1 - gamma) ||d - p0 - gamma P' rho||_1 of rho as claimed, `moved` = (1 - gamma) ||rho' -
+    rho||_1; both are shares of the whole mass. `rounding` bounds the floating-point error of `gap`, to first order.
     """
 
     primal: float
@@ -63,7 +64,7 @@ class Certificate:
     method: str
 
     def faults(self, tolerance: float = 1e-7) -> tuple[str, ...]:
-        """What exceeds `tolerance` (of the gap's scale, or of the mass), each with its likely causes; () if all is well."""
+        """What exceeds `tolerance` (of the gap's scale, or of the mass), with likely causes; () if all is well."""
         scale = max(abs(self.primal), abs(self.dual), self.lam) or 1.0
         parts = {
             "fenchel": "the cost is not the best against rho (its sign, g, or psi is another)",

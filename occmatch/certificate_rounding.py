@@ -26,8 +26,8 @@ _SOLVER_RTOL = 1e-9
 def primal_rounding(mdp: MDP, rho: FloatArray, pi: FloatArray, V: FloatArray, lam: float) -> float:
     """Error of -lam Hbar(rho), and of every linear functional of rho, because rho satisfies the flow only to rounding.
 
-    rho + delta in D with the same policy has delta = -pi (I - gamma P_pi')^-1 r, r the flow residual; the objective moves
-    by -<r, W> to first order, where W is the value of the policy, at the optimum V itself.
+    rho + delta in D with the same policy has delta = -pi (I - gamma P_pi')^-1 r, r the flow residual; the objective
+    moves by -<r, W> to first order, where W is the value of the policy, at the optimum V itself.
     """
     inflow = mdp.gamma * mdp.flow(rho)
     d = rho.sum(axis=1)
@@ -39,7 +39,7 @@ def primal_rounding(mdp: MDP, rho: FloatArray, pi: FloatArray, V: FloatArray, la
 
 
 def psi_rounding(psi: Regulariser, cost: FloatArray, rho: FloatArray, rho_E: FloatArray, divergence: float) -> float:
-    """Error of psi*(rho - rho_E) and of -<rho_E, c> - psi(c): a few units of the absolute sums, or a solver's tolerance.
+    """Error of psi*(rho - rho_E) and of -<rho_E, c> - psi(c): a few units of the sums, or a solver's tolerance.
 
     Where psi* is the indicator of a point, an x off that point by rounding adds |<x, c>|.
     """

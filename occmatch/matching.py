@@ -11,7 +11,8 @@ that share nothing. Which method solves which psi:
                features
     program    any psi with a cvxpy form; with lam = 0 too                                 matching_program
 
-The first three are ours and reach rounding; "newton" stands for whichever of them fits, `has_newton` says whether one does.
+The first three are ours and reach rounding; "newton" stands for whichever of them fits, `has_newton` says whether one
+does.
 """
 
 from __future__ import annotations
@@ -36,11 +37,11 @@ METHODS = ("newton", "program")
 def match(
     mdp: MDP, rho_E: FloatArray, psi: Regulariser, lam: float = 1.0, method: str | None = None
 ) -> Candidate | Infeasible:
-    """argmin over rho in D of -lam Hbar(rho) + psi*(rho - rho_E) with its cost and value (Eq 8), to be judged by `certify`.
+    """argmin over rho in D of -lam Hbar(rho) + psi*(rho - rho_E) with its cost and value (Eq 8); `certify` judges.
 
-    `rho_E` [S, A] >= 0 need not lie in D unless psi demands it; `method` is "newton", "program" (the only one that takes
-    lam = 0), or None for the first that exists. Infeasible where no measure of the MDP has a finite psi*. Raises ValueError
-    for bad arguments, and for "newton" where psi has no such solver.
+    `rho_E` [S, A] >= 0 need not lie in D unless psi demands it; `method` is "newton", "program" (the only one that
+    takes lam = 0), or None for the first that exists. Infeasible where no measure of the MDP has a finite psi*.
+    Raises ValueError for bad arguments, and for "newton" where psi has no such solver.
     """
     rho_E = checks.measure(mdp, rho_E, "rho_E")
     if method is None:
@@ -49,7 +50,9 @@ def match(
         raise ValueError(f"method must be one of {', '.join(METHODS)}, but is {method!r}")
     if method == "newton":
         if not has_newton(psi):
-            raise ValueError(f"method must be 'program' for {type(psi).__name__}, which has no Newton solver, but is {method!r}")
+            raise ValueError(
+                f"method must be 'program' for {type(psi).__name__}, which has no Newton solver, but is {method!r}"
+            )
         lam = checks.lam(lam, positive=True)
         if _constant(psi):
             return exact(mdp, psi, rho_E, lam)

@@ -40,8 +40,8 @@ class CostClass(ABC):
         """g(w) [m]."""
 
     @abstractmethod
-    def push(self, w: FloatArray, dw: FloatArray) -> FloatArray:
-        """G dw [m]: the change of the slacks along dw."""
+    def push(self, w: FloatArray, z: FloatArray, dw: FloatArray, along: float) -> FloatArray:
+        """G dw [m]: the change of the slacks along dw, with `along` = v.dw for the rank-one v of `rank_one`."""
 
     @abstractmethod
     def pull(self, w: FloatArray, z: FloatArray) -> FloatArray:
@@ -73,7 +73,7 @@ class BoxClass(CostClass):
     def slack(self, w: FloatArray) -> FloatArray:
         return np.concatenate([self.bound - w, self.bound + w])
 
-    def push(self, w: FloatArray, dw: FloatArray) -> FloatArray:
+    def push(self, w: FloatArray, z: FloatArray, dw: FloatArray, along: float) -> FloatArray:
         return np.concatenate([-dw, dw])
 
     def pull(self, w: FloatArray, z: FloatArray) -> FloatArray:
@@ -97,8 +97,8 @@ class BallClass(CostClass):
         length = float(np.linalg.norm(w))
         return np.array([0.5 * (self.radius - length) * (self.radius + length)])
 
-    def push(self, w: FloatArray, dw: FloatArray) -> FloatArray:
-        return np.array([-float(w @ dw)])
+    def push(self, w: FloatArray, z: FloatArray, dw: FloatArray, along: float) -> FloatArray:
+        return -along * np.sqrt(self.slack(w) / z)
 
     def pull(self, w: FloatArray, z: FloatArray) -> FloatArray:
         return -z[0] * w
@@ -122,7 +122,7 @@ class SimplexClass(CostClass):
     def slack(self, w: FloatArray) -> FloatArray:
         return w
 
-    def push(self, w: FloatArray, dw: FloatArray) -> FloatArray:
+    def push(self, w: FloatArray, z: FloatArray, dw: FloatArray, along: float) -> FloatArray:
         return dw
 
     def pull(self, w: FloatArray, z: FloatArray) -> FloatArray:
@@ -145,7 +145,7 @@ class WeightedClass(CostClass):
     def slack(self, w: FloatArray) -> FloatArray:
         return np.empty(0)
 
-    def push(self, w: FloatArray, dw: FloatArray) -> FloatArray:
+    def push(self, w: FloatArray, z: FloatArray, dw: FloatArray, along: float) -> FloatArray:
         return np.empty(0)
 
     def pull(self, w: FloatArray, z: FloatArray) -> FloatArray:

@@ -1,13 +1,14 @@
 """Solving with the curvature of a cost class: (-Hess J + D + v v') dw = b, D diagonal.
 
-With features, K x K dense: -Hess J = (1/lam) M' diag(rho) M, M the advantages of the features. Without, w = c and K = S A,
-but the system is the one of a Newton step over measures: dc = (b + drho) / D where drho is the answer of the soft optimal
-policy to dc, so that `matching_step` solves it with kappa = rho / D in 2 S sparse equations.
+With features, K x K dense: -Hess J = (1/lam) M' diag(rho) M, M the advantages of the features. Without, w = c and K =
+S A, but the system is the one of a Newton step over measures: dc = (b + drho) / D where drho is the answer of the
+soft optimal policy to dc, so that `matching_step` solves it with kappa = rho / D in 2 S sparse equations.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 from scipy.linalg import lu_factor, lu_solve
@@ -18,7 +19,7 @@ from occmatch.linear import resolvent
 from occmatch.matching_step import Newton
 from occmatch.mdp import MDP
 
-Solve = Callable[[FloatArray], FloatArray]
+Solve = Callable[[FloatArray], tuple[FloatArray, float]]
 
 # States that are never visited count with this share of the mass, so that the flow equations can be divided by visits.
 _LEAST_SHARE = 1e-19
@@ -30,21 +31,24 @@ _RTOL = 1e-12
 def curvature(
     mdp: MDP, answer: RL, lam: float, features: FloatArray | None, D: FloatArray, v: FloatArray | None
 ) -> Solve:
-    """b [K] -> dw [K] at the soft optimal policy and measure of `answer`."""
-    if features is not None:
-        A = reward_curvature(mdp, answer, lam, features) + np.diag(D)
-        if v is not None:
-            A = A + np.outer(v, v)
-        factors = lu_factor(A)
-        return lambda b: lu_solve(factors, b)
-    inverse = _sparse(mdp, answer, lam, D.reshape(mdp.shape))
+    """b [K] -> (dw [K], v.dw) at the soft optimal policy and measure of `answer`.
+
+    Close to a boundary v v' is far larger than the rest and v.dw far smaller than |v| |dw|: it is given without that
+    cancellation, by the formula of Sherman & Morrison.
+    """
+    if features is None:
+        inverse = _sparse(mdp, answer, lam, D.reshape(mdp.shape))
+    else:
+        factors = lu_factor(reward_curvature(mdp, answer, lam, features) + np.diag(D))
+        inverse = partial(lu_solve, factors)
     if v is None:
-        return inverse
+        return lambda b: (inverse(b), 0.0)
     along = inverse(v)
 
-    def updated(b: FloatArray) -> FloatArray:  # Sherman & Morrison
+    def updated(b: FloatArray) -> tuple[FloatArray, float]:
         dw = inverse(b)
-        return dw - along * (float(v @ dw) / (1.0 + float(v @ along)))
+        share = float(v @ dw) / (1.0 + float(v @ along))
+        return dw - along * share, share
 
     return updated
 
@@ -58,7 +62,7 @@ def reward_curvature(mdp: MDP, answer: RL, lam: float, features: FloatArray) -> 
     return M.T @ (answer.rho.reshape(-1, 1) * M) / lam
 
 
-def _sparse(mdp: MDP, answer: RL, lam: float, D: FloatArray) -> Solve:
+def _sparse(mdp: MDP, answer: RL, lam: float, D: FloatArray) -> Callable[[FloatArray], FloatArray]:
     d = np.maximum(answer.rho.sum(axis=1), _LEAST_SHARE / (1.0 - mdp.gamma))
     kappa = np.clip(d[:, None] * answer.pi / D, 0.0, 1e200)
     system = Newton(mdp, answer.pi, d, kappa, lam)

@@ -1,9 +1,9 @@
 """Exact matching: where psi is constant, rho = rho_E is the only measure with finite psi* (Corollary 3.2.1).
 
-Primal and dual are then solved in closed form. The policy is pi_E, and every cost of its family
-{ c = -lam log pi_E + V - gamma P V } is optimal; V = 0 is chosen, the cost whose value is zero in every state. An expert
-who never takes some action in a state that he visits makes that entry infinite: no cost attains the dual then, and the
-candidate holds a finite one whose dual value is the optimum to rounding.
+Primal and dual are then solved in closed form. The policy is pi_E, and every cost of its family { c = -lam log pi_E +
+V - gamma P V } is optimal; V = 0 is chosen, the cost whose value is zero in every state. An expert who never takes
+some action in a state that he visits makes that entry infinite: no cost attains the dual then, and the candidate
+holds a finite one whose dual value is the optimum to rounding.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ def exact(mdp: MDP, psi: Regulariser, rho_E: FloatArray, lam: float) -> Candidat
     part = support(mdp, rho_E == 0)
     if excess * (1.0 - mdp.gamma) > checks.FLOW_SLACK or part is None:
         return Infeasible(
-            f"psi is constant, so that only rho = rho_E has a finite psi*, but rho_E misses the flow equations by {excess:.3g} "
-            "in all. Likely causes: (a) it was estimated from finite data (project it: project_l2, project_kl); "
+            f"psi is constant, so that only rho = rho_E has a finite psi*, but rho_E misses the flow equations by "
+            f"{excess:.3g} in all. Likely causes: (a) it was estimated from finite data (project it: project_l2, project_kl); "
             "(b) it is normalised to sum 1; (c) it belongs to another MDP",
             excess,
         )

@@ -1,4 +1,4 @@
-"""From what a solver found to a candidate: the best cost it proposes, V as the value of that cost, rho as a measure in D.
+"""From what a solver found to a candidate: the best cost it proposes, V as the value of that cost, a rho in D.
 
 Costs must be finite, also where the optimal one is not: a pair that no measure with finite psi* visits gets a cost high
 enough that the soft policy leaves it by less than rounding.
@@ -82,7 +82,8 @@ def _finite(
     mdp = support.whole
     infinite = np.isposinf(cost)
     if not infinite.any():
-        cost = np.asarray(psi.repair(cost))
+        # Repair is itself subject to rounding: a cost that is inside stays as it is.
+        cost = cost if psi.value(cost) < np.inf else np.asarray(psi.repair(cost))
         return cost, rl(mdp, cost, lam, V0=V0)
     visited = np.zeros(mdp.S, dtype=bool)
     visited[support.states] = True

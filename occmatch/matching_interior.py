@@ -1,15 +1,16 @@
 """A primal-dual interior-point method for cost classes: matching as its concave dual over the coordinates of the cost.
 
-    max over w of  J(w) - 1/2 sum weight w^2   s.t.  g(w) >= 0, sum w = 1,      J(w) = p0.V_c - <rho_E, c>, c = sum_k w_k f_k
+    max over w of  J(w) - 1/2 sum weight w^2   s.t.  g(w) >= 0, sum w = 1,
+    where          J(w) = p0.V_c - <rho_E, c>,  c = sum_k w_k f_k,  V_c the soft value of c
 
 psi* is not differentiable here, but J is: with RL(c) exact at every iterate,
 
     grad J = <f_k, rho_c - rho_E>,     -Hess J = (1/lam) M' diag(rho_c) M,     M w = c + gamma P V' - V',
 
 where V' = (I - gamma P_pi)^-1 (pi.c) is the value of c under the soft optimal policy, so that M w is its advantage.
-Newton's method on the perturbed optimality conditions z g = mu with a line search on their residual (Boyd & Vandenberghe
-2004, section 11.7). What is left of the duality gap is psi*(x) - <x, c> at x = rho_c - rho_E (Fenchel and Young), known at
-each iterate: the method stops when that is rounding.
+Newton's method on the perturbed optimality conditions z g = mu with a line search on their residual (Boyd &
+Vandenberghe 2004, section 11.7). What is left of the duality gap is psi*(x) - <x, c> at x = rho_c - rho_E (Fenchel
+and Young), known at each iterate: the method stops when that is rounding.
 """
 
 from __future__ import annotations
@@ -80,13 +81,13 @@ def interior(
         x = now.answer.rho - rho_E
         value = 0.5 * float((now.w * -cost_class.gradient(now.w)).sum())
         gap = psi.divergence(now.answer.rho, rho_E) + value - float((x * now.cost).sum())
-        stale = 0 if gap < 0.5 * best_gap else stale + 1
+        stale = 0 if gap < 0.95 * best_gap else stale + 1
         if gap < best_gap:
             best, best_gap = now, gap
         size = float(((now.answer.rho + rho_E) * np.abs(now.cost)).sum()) + lam
         if gap <= _SETTLED * size or stale > _PATIENCE or iteration == max_iter:
             break
-        mu = _SHRINK * float(now.z @ now.slack) / m if m else 0.0
+        mu = _SHRINK * max(float(now.z @ now.slack), gap) / m if m else 0.0
         now, t = _step(mdp, cost_class, rho_E, lam, now, mu)
         history.append(Progress(gap, float(now.z @ now.slack), float(np.linalg.norm(now.stationarity)), t))
         if t == 0.0:
@@ -127,27 +128,23 @@ def _point(
     return Point(w, z, nu, cost, answer, gradient, stationarity, cost_class.slack(w))
 
 
-def _step(
-    mdp: MDP, cost_class: CostClass, rho_E: FloatArray, lam: float, now: Point, mu: float
-) -> tuple[Point, float]:
+def _step(mdp: MDP, cost_class: CostClass, rho_E: FloatArray, lam: float, now: Point, mu: float) -> tuple[Point, float]:
     """One Newton step towards z g = mu, cut back until it stays inside and the residual falls."""
     D, v = cost_class.diagonal(now.w, now.z), cost_class.rank_one(now.w, now.z)
     inverse = curvature(mdp, now.answer, lam, cost_class.features, D, v)
-    dw, dnu = inverse(now.gradient + cost_class.pull(now.w, mu / now.slack)), 0.0
+    (dw, share), dnu = inverse(now.gradient + cost_class.pull(now.w, mu / now.slack)), 0.0
     if cost_class.equality:
-        along = inverse(np.ones(cost_class.K))
+        along, _ = inverse(np.ones(cost_class.K))
         nu = float(1.0 - now.w.sum() - dw.sum()) / float(along.sum())
         dw, dnu = dw + nu * along, nu - now.nu
-    dz = (mu - now.z * now.slack - now.z * cost_class.push(now.w, dw)) / now.slack
+    dz = (mu - now.z * now.slack - now.z * cost_class.push(now.w, now.z, dw, share)) / now.slack
     falling = dz < 0
     t = min(1.0, _TO_BOUNDARY * float((now.z[falling] / -dz[falling]).min(initial=np.inf)))
     while t > 1e-10 and (cost_class.slack(now.w + t * dw) <= (1.0 - _TO_BOUNDARY) * now.slack).any():
         t *= 0.9
     before = now.residual(mu)
     while t > 1e-10:
-        found = _point(
-            mdp, cost_class, rho_E, lam, now.w + t * dw, now.z + t * dz, now.nu + t * dnu, now.answer.V
-        )
+        found = _point(mdp, cost_class, rho_E, lam, now.w + t * dw, now.z + t * dz, now.nu + t * dnu, now.answer.V)
         if found.residual(mu) <= (1.0 - 0.01 * t) * before or before <= 1e-14 * float(rho_E.sum()):
             return found, t
         t *= 0.5

@@ -1,8 +1,8 @@
 """Newton's method for  min over rho in D of  -lam Hbar(rho) + psi*(rho - rho_E),  psi* separable and smooth.
 
 The iterate is a policy, kept as log pi, and rho is its occupancy measure: every iterate lies in D, and is positive
-wherever it can be. A step (`matching_step`) changes log pi by t u and the visits follow by one linear solve; t = 1 unless
-the objective does not fall. Along t -> rho the objective has slope
+wherever it can be. A step (`matching_step`) changes log pi by t u and the visits follow by one linear solve; t = 1
+unless the objective does not fall. Along t -> rho the objective has slope
 
     - sum rho ( lam u^2 + kappa (u + e)^2 ) <= 0,
 
@@ -62,7 +62,7 @@ class Progress:
 def newton(
     support: Support, psi: Regulariser, rho_E: FloatArray, lam: float, max_iter: int = 200
 ) -> tuple[FloatArray, FloatArray, tuple[Progress, ...]]:
-    """(rho [S', A], V [S'], history) at the minimum over `support`; f = +inf at the start means that psi* is nowhere finite."""
+    """(rho [S', A], V [S'], history) at the minimum over `support`; no history where psi* is nowhere finite."""
     mdp = support.mdp
     count = support.allowed.sum(axis=1, keepdims=True)
     with np.errstate(divide="ignore"):
@@ -141,7 +141,7 @@ def _iterate(
 
 
 def visits(mdp: MDP, pi: FloatArray, guess: FloatArray | None) -> FloatArray:
-    """d [S] > 0 of a policy, to rounding; `guess` is a warm start. LU for few states, GMRES for many, LU where it stalls."""
+    """d [S] > 0 of a policy, to rounding, by LU or by GMRES from `guess`; LU has the last word."""
     least = _LEAST_SHARE / (1.0 - mdp.gamma)
     if mdp.S > LU_STATES:
         inflow = policy_matrix(mdp, pi).T

@@ -1,10 +1,10 @@
-"""Matching as one convex program over measures (Eq 8), for every psi that cvxpy can write: the independent second opinion.
+"""Matching as one convex program over measures (Eq 8), for every psi that cvxpy can write: a second opinion.
 
     min over rho, sigma >= 0   -lam Hbar(rho) + psi*(sigma - rho_E)
     subject to                 sum_a rho(s, a) = p0(s) + gamma (P' rho)(s),     sigma = rho
 
-The copy sigma has no part but to own a multiplier: at the optimum it is the cost, and that of the flow is V. The solver's
-rho satisfies the flow only to its tolerance, so that its policy is what is kept.
+The copy sigma has no part but to own a multiplier: at the optimum it is the cost, and that of the flow is V. The
+solver's rho satisfies the flow only to its tolerance, so that its policy is what is kept.
 """
 
 from __future__ import annotations
@@ -50,12 +50,13 @@ def program(
     if "infeasible" in status:
         return Infeasible(
             f"the solver reports {status}: no measure of this MDP has a finite psi*(rho - rho_E). Likely causes: "
-            "(a) rho_E is no occupancy measure of this MDP and psi demands one; (b) rho_E misses pairs that must be visited"
+            "(a) rho_E is no occupancy measure of this MDP and psi demands one; "
+            "(b) rho_E misses pairs that must be visited"
         )
     if rho.value is None:
         raise ArithmeticError(
-            f"the convex program ended with status {status!r} and no point. Likely causes: (a) psi* and lam Hbar are of very "
-            "different size (rescale psi or lam); (b) rho_E has entries near underflow"
+            f"the convex program ended with status {status!r} and no point. Likely causes: (a) psi* and lam Hbar are of "
+            "very different size (rescale psi or lam); (b) rho_E has entries near underflow"
         )
     found = policy(np.where(ruled_out, 0.0, np.maximum(rho.value, 0.0)))
     costs = [np.where(ruled_out & psi.forbidden(rho_E), np.inf, -np.asarray(copy.dual_value))]

@@ -30,7 +30,8 @@ from occmatch.checks import FloatArray
 from occmatch.matching_krylov import gmres
 from occmatch.mdp import MDP
 
-# Up to this many states one sparse LU of the 2 S system takes milliseconds whatever the fill-in; above, GMRES goes first.
+# Up to this many states one sparse LU of the 2 S system takes milliseconds whatever the fill-in; above, GMRES goes
+# first.
 LU_STATES = 200
 
 
