@@ -19,12 +19,14 @@ from occmatch.mdp import MDP, Layout
 from occmatch.occupancy import (
     causal_entropy,
     entropy,
+    flow_matrix,
     flow_residual,
     grad_causal_entropy,
     occupancy,
     policy,
     visits,
 )
+from occmatch.sampling import Trajectories, empirical, sample_trajectories
 
 # Name -> the module that defines it (a module of that name itself where the two agree and it defines none).
 _LAZY = {
@@ -42,6 +44,7 @@ _LAZY = {
     "irl": "irl",
     "Candidate": "candidate",
     "NotAttained": "candidate",
+    "NoBestCost": "candidate",
     "Infeasible": "candidate",
     "Unbounded": "candidate",
     "match": "matching",
@@ -57,10 +60,14 @@ __all__ = [
     "occupancy",
     "policy",
     "visits",
+    "flow_matrix",
     "flow_residual",
     "entropy",
     "causal_entropy",
     "grad_causal_entropy",
+    "Trajectories",
+    "sample_trajectories",
+    "empirical",
     "solve_policy",
     "solve_visits",
     "q_values",

@@ -99,7 +99,7 @@ def occupancy_measure(mdp: Process, rho: ArrayLike, name: str = "rho") -> FloatA
             f"{name} must be an occupancy measure of the MDP, but {name}[{worst}] sums to {visits[worst]:.10g} "
             f"and p0 plus discounted inflow is off from that by {residual[worst]:.3g}. Likely causes: (a) it is "
             f"estimated from finite data, and has to be projected (project_l2, project_kl); (b) it was normalised "
-            f"(its sum is {visits.sum():.10g}, that of an occupancy measure 1/(1-gamma)); (c) it is of another MDP"
+            f"(its sum is {visits.sum():.10g}, not {1.0 / (1.0 - mdp.gamma):.10g}); (c) it is of another MDP"
         )
     return array
 
