@@ -7,6 +7,7 @@ deep/data/<env>: expert.safetensors, expert.json, demos.npz, training.csv, train
 """
 
 import csv
+import dataclasses
 import io
 import shlex
 import sys
@@ -42,9 +43,47 @@ class Bundle:
     """Where the experts are."""
 
 
+def joined(runs: list[Run]) -> list[Metrics]:
+    """The metrics of runs that follow one another, with steps and iterations counted through."""
+    found: list[Metrics] = []
+    for record in runs:
+        last = found[-1] if found else {"env_steps": 0, "iteration": 0}
+        checkpoint = record.latest()
+        end = checkpoint.iteration if checkpoint else 0
+        found += [
+            m | {k: m[k] + last[k] for k in ("env_steps", "iteration")}
+            for m in record.metrics()
+            if m["iteration"] <= end
+        ]
+    return found
+
+
 def statistics(returns: Returns) -> dict[str, float]:
     """mean, std and length for expert.json."""
     return {"mean": returns.mean, "std": returns.std, "length": float(returns.lengths.mean())}
+
+
+def stages(folder: Path) -> list[Run]:
+    """The run and those that it started from (--init), the first one first."""
+    record, stored = Run.open(folder, "expert")
+    start = stored.get("init")
+    return [*(stages(Path(start)) if start else []), record]
+
+
+def commands(runs: list[Run]) -> list[str]:
+    """The commands that repeat the runs, one starting from the other, in folders of their own."""
+    found: list[str] = []
+    for i, record in enumerate(runs):
+        config = from_dict(ExpertConfig, Run.open(record.folder, "expert")[1])
+        checkpoint = record.latest()
+        steps = config.steps if checkpoint is None else int(checkpoint.tensors["env_steps"])
+        folder = f"runs/{config.env}-stage"
+        config = dataclasses.replace(
+            config, threads=0, checkpoint_every=20, steps=steps, init=Path(f"{folder}{i - 1}") if i else None
+        )
+        flags = as_flags(config, ExpertConfig(config.env))
+        found.append(shlex.join(["python", "-m", "deep.expert", "--env", config.env, *flags, "--out", f"{folder}{i}"]))
+    return found
 
 
 def curve(metrics: list[Metrics]) -> bytes:
@@ -61,13 +100,14 @@ def curve(metrics: list[Metrics]) -> bytes:
 def bundle(request: Bundle, console: Console) -> dict[str, Any]:
     """Write the bundle; returns expert.json's content."""
     source, stored = Run.open(request.folder, "expert")
+    runs = stages(request.folder)
     config = from_dict(ExpertConfig, stored)
     checkpoint = source.latest()
     if checkpoint is None:
         raise ValueError(f"folder must hold a checkpoint, but {request.folder} has none")
     expert = Expert(config)
     expert.load_state_dict(checkpoint.tensors)
-    policy, env, steps = expert.learner.policy, config.env, expert.env_steps
+    policy, env = expert.learner.policy, config.env
     random = evaluate_random(env, request.episodes, np.random.SeedSequence([config.seed, RANDOM]), 0)
     stochastic, deterministic = evaluate_policy(
         env, policy, request.episodes, np.random.SeedSequence([config.seed, EVALUATION]), 0
@@ -82,7 +122,7 @@ def bundle(request: Bundle, console: Console) -> dict[str, Any]:
     simulator.close()
     thin = np.random.default_rng(np.random.SeedSequence([config.seed, THINNING]))
     kept = demos.subsample(sampled, p.subsample, thin) if p.subsample > 1 else sampled
-    full = sampled.returns()
+    full, metrics = sampled.returns(), joined(runs)
     record = {
         "env": env,
         "hidden": list(config.learner.hidden),
@@ -97,9 +137,9 @@ def bundle(request: Bundle, console: Console) -> dict[str, Any]:
             "returns": [float(r) for r in full],
             "lengths": [int(n) for n in sampled.lengths],
         },
-        "command": shlex.join(["python", "-m", "deep.expert", "--env", env, *as_flags(config, ExpertConfig(env))]),
-        "config": stored,
-        "env_steps": steps,
+        "commands": commands(runs),
+        "config": stored | {"init": None},
+        "env_steps": metrics[-1]["env_steps"],
         "versions": run.versions(),
         "commit": run.commit(),
     }
@@ -108,7 +148,6 @@ def bundle(request: Bundle, console: Console) -> dict[str, Any]:
     run.save_tensors(folder / "expert.safetensors", policy.state_dict())
     meta = {"env": env, "source": "TRPO expert, stochastic policy", "seed": config.seed, "versions": run.versions()}
     demos.save(folder / "demos.npz", with_metadata(kept, meta))
-    metrics = source.metrics()
     run.write_atomic(folder / "training.csv", curve(metrics))
     learning_curve(metrics, f"{env} expert", {"final policy": stochastic.mean}, folder / "training.png")
     run.write_json(folder / "expert.json", record)
