@@ -70,11 +70,12 @@ def stages(folder: Path) -> list[Run]:
     return [*(stages(Path(start)) if start else []), record]
 
 
-def commands(runs: list[Run]) -> list[str]:
-    """The commands that repeat the runs, one starting from the other, in folders of their own."""
-    found: list[str] = []
+def commands(runs: list[Run]) -> list[dict[str, Any]]:
+    """For each run the command that repeats it, in a folder of its own, and the commit it was made with."""
+    found: list[dict[str, Any]] = []
     for i, record in enumerate(runs):
-        config = from_dict(ExpertConfig, Run.open(record.folder, "expert")[1])
+        made = run.read_json(record.folder / "config.json")
+        config = from_dict(ExpertConfig, made["config"])
         checkpoint = record.latest()
         steps = config.steps if checkpoint is None else int(checkpoint.tensors["env_steps"])
         folder = f"runs/{config.env}-stage"
@@ -82,7 +83,8 @@ def commands(runs: list[Run]) -> list[str]:
             config, threads=0, checkpoint_every=20, steps=steps, init=Path(f"{folder}{i - 1}") if i else None
         )
         flags = as_flags(config, ExpertConfig(config.env))
-        found.append(shlex.join(["python", "-m", "deep.expert", "--env", config.env, *flags, "--out", f"{folder}{i}"]))
+        command = shlex.join(["python", "-m", "deep.expert", "--env", config.env, *flags, "--out", f"{folder}{i}"])
+        found.append({"command": command, "commit": made["commit"], "versions": made["versions"]})
     return found
 
 
@@ -137,11 +139,8 @@ def bundle(request: Bundle, console: Console) -> dict[str, Any]:
             "returns": [float(r) for r in full],
             "lengths": [int(n) for n in sampled.lengths],
         },
-        "commands": commands(runs),
-        "config": stored | {"init": None},
+        "training": commands(runs),
         "env_steps": metrics[-1]["env_steps"],
-        "versions": run.versions(),
-        "commit": run.commit(),
     }
     folder = request.out / env
     folder.mkdir(parents=True, exist_ok=True)
