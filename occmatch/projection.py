@@ -91,7 +91,7 @@ def _relative_entropy_newton(M: csr_array, p0: FloatArray, x: FloatArray, rho: F
         y = solve_normal(M, rho, M @ (rho * gradient) + p0 - M @ rho)
         relative = M.T @ y - gradient
         before, change = change, float(np.abs(relative).max())
-        if change <= _PURE_NEWTON and change > 0.5 * before:
+        if change <= _PURE_NEWTON and change >= 0.5 * before:
             return rho
         rho = rho * (1.0 + _step_length(rho, x, gradient, relative) * relative)
     raise RuntimeError(

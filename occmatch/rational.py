@@ -54,7 +54,7 @@ def rational_mdp(mdp: MDP, gamma: Fraction | None = None) -> RationalMDP:
     return RationalMDP(rational_distributions(mdp.P.toarray()), p0, _rational(discount))
 
 
-def rational(x: ArrayLike) -> fmpq_mat:
+def to_rational(x: ArrayLike) -> fmpq_mat:
     """A matrix of doubles as rationals, exactly.  Raises ValueError where an entry is not finite."""
     array = checks.real_array(x, "x")
     if array.ndim != 2:
@@ -65,7 +65,7 @@ def rational(x: ArrayLike) -> fmpq_mat:
 def rational_distributions(x: ArrayLike) -> fmpq_mat:
     """Rows of probabilities as rationals, each divided by its exact sum: how a policy [S, A] becomes exact."""
     array = checks.real_array(x, "x")
-    exact = rational(checks.distributions(array, "x", array.shape))
+    exact = to_rational(checks.distributions(array, "x", array.shape))
     rows, columns = array.shape
     return fmpq_mat(
         rows, columns, [exact[i, j] / total for i, total in enumerate(_row_sums(exact)) for j in range(columns)]

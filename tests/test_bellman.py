@@ -1,6 +1,7 @@
 """Bellman operators against their sums, and RL(c) against value iteration in extended precision."""
 
 import re
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -138,7 +139,7 @@ def test_newton_is_quadratic():
     mdp, cost = MDPS["garnet"], np.random.default_rng(7).normal(size=MDPS["garnet"].shape)
     V = rl(mdp, cost).V
     errors = [np.abs(rl(mdp, cost, max_iter=k).V - V).max() for k in range(1, 8)]
-    digits = [(a, b) for a, b in zip(errors, errors[1:], strict=False) if 1e-6 < a < 1e-1]
+    digits = [(a, b) for a, b in pairwise(errors) if 1e-6 < a < 1e-1]
     assert digits, "no step fell into the range in which the rate shows"
     assert all(b <= 10 * a**2 for a, b in digits)
 

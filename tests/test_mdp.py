@@ -108,9 +108,10 @@ def test_checks_name_argument_index_and_value():
     wrong_row[2] = [-0.1, 0.5, 0.3, 0.3]
     zero_row = uniform.copy()
     zero_row[1] = 0.0
+    distribution = "must be a probability distribution, but has least entry"
     cases = [
-        (lambda: checks.policy(mdp, wrong_row), "pi[2] must be a probability distribution, but has least entry -0.1 and sum 1"),
-        (lambda: checks.policy(mdp, zero_row, "pi_E"), "pi_E[1] must be a probability distribution, but has least entry 0 and sum 0"),
+        (lambda: checks.policy(mdp, wrong_row), f"pi[2] {distribution} -0.1 and sum 1"),
+        (lambda: checks.policy(mdp, zero_row, "pi_E"), f"pi_E[1] {distribution} 0 and sum 0"),
         (lambda: checks.policy(mdp, uniform[:3]), "pi must have shape (4, 4), but has shape (3, 4)"),
         (lambda: checks.cost(mdp, np.where(wrong_row < 0, np.nan, 0.0)), "cost[2, 0] must be finite, but is nan"),
         (lambda: checks.measure(mdp, wrong_row, "rho_E"), "rho_E[2, 0] must be at least 0, but is -0.1"),
@@ -121,7 +122,7 @@ def test_checks_name_argument_index_and_value():
         (lambda: checks.state(4, 4, "start"), "start must be a state in 0 .. 3, but is 4"),
         (lambda: checks.probability(1.5, "slip"), "slip must lie in [0, 1], but is 1.5"),
         (lambda: checks.state_vector(mdp, [0, 0, np.inf, 0]), "V[2] must be finite, but is inf"),
-    ]  # fmt: skip
+    ]
     for call, message in cases:
         with pytest.raises(ValueError, match=re.escape(message)):
             call()
