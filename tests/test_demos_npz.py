@@ -315,3 +315,12 @@ def test_a_flipped_bit_in_the_data_is_found_by_the_checksum(path: Path) -> None:
     content[at] ^= 1
     path.write_bytes(content)
     assert words(path).startswith("obs must be an intact array, but is cut short or damaged (Bad CRC-32")
+
+
+def test_a_wrong_checkchecksumof_compressed_data_is_found(path: Path) -> None:
+    obs = np.random.default_rng(0).normal(size=(5, 2))
+    np.savez_compressed(path, **plain(obs=obs))
+    with zipfile.ZipFile(path) as archive:
+        checksum = archive.getinfo("obs.npy").CRC.to_bytes(4, "little")
+    path.write_bytes(path.read_bytes().replace(checksum, bytes(4)))
+    assert words(path).startswith("obs must be an intact array, but is cut short or damaged (Bad CRC-32")

@@ -163,9 +163,7 @@ def _array(archive: zipfile.ZipFile, member: zipfile.ZipInfo, name: str) -> np.n
             with archive.open(member) as stream:
                 _check_header(stream, member.file_size, name)
             with archive.open(member) as stream:
-                array = npy.read_array(stream, allow_pickle=False)
-                stream.read(1)  # at the end of its data zipfile compares the checksum
-        return array
+                return npy.read_array(stream, allow_pickle=False)
     except (DemoError, OSError):
         raise
     except Exception as error:  # as above
@@ -173,7 +171,10 @@ def _array(archive: zipfile.ZipFile, member: zipfile.ZipInfo, name: str) -> np.n
 
 
 def _check_header(stream: IO[bytes], declared: int, name: str) -> None:
-    """Judge an array by its header alone: kind, dimensions, number of entries, and bytes declared."""
+    """Judge an array by its header alone: kind, dimensions, number of entries, and bytes declared.
+
+    With the declared bytes exact, reading the array ends where zipfile compares the checksum.
+    """
     key = KEYS[name]
     shape, dtype, size = _header(stream)
     if dtype.hasobject:
