@@ -41,8 +41,8 @@ def _dual_cones(z: cp.Variable, dims: Any) -> list[cp.Constraint]:
     """z in K*, K the product of cones in Clarabel's order: zero, nonnegative, second-order, (none), exponential."""
     if dims.psd or dims.p3d or getattr(dims, "pnd", None):
         raise ValueError(
-            "fn must be expressible by linear, second-order and exponential cones to have a conjugate in cvxpy, but its "
-            "canonical form has semidefinite or power cones"
+            "fn must be expressible by linear, second-order and exponential cones to have a conjugate in cvxpy, but "
+            "its canonical form has semidefinite or power cones"
         )
     out: list[cp.Constraint] = []
     at = dims.zero

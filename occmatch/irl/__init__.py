@@ -1,9 +1,9 @@
 """IRL_psi: which cost explains the expert, by one convex program, by dual ascent, and by Newton on the dual.
 
-    solve     the entry `irl`                      dual       both objectives, and what the methods share
-    support   which pairs can carry mass, and whether an optimal cost exists      failures  the typed answers
-    program   max over (c, V), no inner loop       ascent     RL(c) inside, as the paper tells it
-    newton    second order on the dual             weights    the same over feature weights
+solve     the entry `irl`                      dual       both objectives, and what the methods share
+support   which pairs can carry mass, and whether an optimal cost exists      failures  the typed answers
+program   max over (c, V), no inner loop       ascent     RL(c) inside, as the paper tells it
+newton    second order on the dual             weights    the same over feature weights
 """
 
 from occmatch.irl.dual import History

@@ -3,19 +3,20 @@
     dual    G(c) = p0.V_c - <rho_E, c> - psi(c),   V_c the soft value of c         (concave; Eq 3)
     primal  F(rho) = -lam Hbar(rho) + psi*(rho - rho_E),   rho in D                (convex; Eq 4)
 
-G(c) <= F(rho) for every pair, with equality exactly at a saddle point. The gradient of p0.V_c in c is rho_{pi_c}, so that
-of the dual is rho_{pi_c} - rho_E - psi'(c) (Section 3).
+G(c) <= F(rho) for every pair, with equality exactly at a saddle point. The gradient of p0.V_c in c is rho_{pi_c}, so
+that of the dual is rho_{pi_c} - rho_E - psi'(c) (Section 3).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
 
-from occmatch.bellman import RL, rl
+from occmatch.bellman import rl
+from occmatch.candidate import NoBestCost
 from occmatch.mdp import MDP
 from occmatch.occupancy import causal_entropy, occupancy
 from occmatch.regularisers import Regulariser, Surrogate
@@ -37,6 +38,19 @@ class History:
     step: Array
 
 
+@dataclass
+class Record:
+    """History while it grows."""
+
+    rows: list[tuple[float, float, float, float]] = field(default_factory=list)
+
+    def add(self, dual: float, primal: float, gradient: float, step: float) -> None:
+        self.rows.append((dual, primal, gradient, step))
+
+    def history(self) -> History:
+        return History(*np.array(self.rows, dtype=np.float64).reshape(-1, 4).T)
+
+
 @dataclass(frozen=True, eq=False)
 class Outcome:
     """What a method proposes: costs and policies to choose among, and its own account of the run."""
@@ -52,8 +66,9 @@ class Outcome:
 class Problem:
     """One IRL problem, and the pairs that can carry mass.
 
-    `free` [S, A] marks the pairs where some rho in D with finite psi* is positive; policies are confined to them. A live
-    state, one that such a policy reaches, has at least one free action; in the other states all pairs are not free.
+    `free` [S, A] marks the pairs where some rho in D with finite psi* is positive; policies are confined to them. A
+    live state, one that such a policy reaches, has at least one free action; in the other states all pairs are not
+    free.
     """
 
     mdp: MDP
@@ -75,6 +90,14 @@ class Problem:
             pi[at] += found.pi[:, a]
             rho[at] += found.rho[:, a]
         return found.V, pi, rho
+
+    @cached_property
+    def rest(self) -> Array:
+        """Costs [S, A] where pairs are not free: the best for no mass, or an interior point where none is best."""
+        try:
+            return self.psi.best_cost(np.where(self.free, self.rho_E, 0.0), self.rho_E)
+        except NoBestCost:
+            return self.psi.best_cost(self.rho_E, self.rho_E)
 
     @cached_property
     def _fold(self) -> tuple[MDP, Array, Array]:
@@ -103,6 +126,11 @@ def primal_value(problem: Problem, rho: Array) -> float:
     """F(rho) for rho in D."""
     value = problem.psi.divergence(rho, problem.rho_E)
     return value - problem.lam * causal_entropy(rho) if value < np.inf else np.inf
+
+
+def noise(problem: Problem, V: Array) -> float:
+    """How far rounding may put a computed dual value off: a few units in the last place of V, over 1 - gamma."""
+    return 8 * np.finfo(np.float64).eps * (1 + float(np.abs(V).max())) / (1 - problem.mdp.gamma)
 
 
 def best_cost(problem: Problem, costs: Iterable[Array]) -> tuple[Array, Array, Array]:

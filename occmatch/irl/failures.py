@@ -43,8 +43,8 @@ def not_attained(problem: Problem, ray: Array, c: Array, V: Array, pi: Array, rh
         )
     s, a = (int(k) for k in np.argwhere(ray != 0)[0])
     message = (
-        f"the optimal policy exists, but the cost that makes it optimal is infinite, first at [{s}, {a}]. Likely causes: "
-        "(a) the expert never takes an action that entropy would take under any finite cost (a deterministic expert) "
+        f"the optimal policy exists, but the cost that makes it optimal is infinite, first at [{s}, {a}]. Likely "
+        "causes: (a) the expert never takes an action that entropy would take under any finite cost (a deterministic expert) "
         "and psi forbids mass where the expert has none; (b) the expert visits a state that no policy reaches. "
         "Choose a psi that is finite there (logistic, js, hellinger), or take a member of `sequence`"
     )
@@ -59,8 +59,8 @@ def no_optimum(problem: Problem, status: str) -> Unbounded | Infeasible:
     residual = flow_residual(problem.mdp, problem.rho_E)
     if small.status not in program.DUAL_STATUS:
         return Infeasible(
-            f"psi is +inf at every cost the solver tried (status {status}). Likely causes: (a) its constraints contradict "
-            "one another; (b) its domain lies beyond costs of size 1000: rescale it"
+            f"psi is +inf at every cost the solver tried (status {status}). Likely causes: (a) its constraints "
+            "contradict one another; (b) its domain lies beyond costs of size 1000: rescale it"
         )
     large = program.solve_program(problem, bound=1e5)
     best = large if large.status in program.DUAL_STATUS else small
@@ -69,10 +69,8 @@ def no_optimum(problem: Problem, status: str) -> Unbounded | Infeasible:
     ray_V = rl(problem.mdp, ray, 0.0).V
     slope = float(problem.mdp.p0 @ ray_V - np.vdot(problem.rho_E, ray))
     message = (
-        f"the dual has no maximum (status {status}): psi* is infinite on every occupancy measure. Likely causes: (a) psi "
-        "is zero along a direction of costs in which rho_E differs from every measure in D; (b) rho_E is not an "
+        f"the dual has no maximum (status {status}): psi* is infinite on every occupancy measure. Likely causes: (a) "
+        "psi is zero along a direction of costs in which rho_E differs from every measure in D; (b) rho_E is not an "
         "occupancy measure of this MDP"
     )
     return Unbounded(ray, ray_V, slope, residual, message)
-
-

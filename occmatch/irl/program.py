@@ -22,7 +22,7 @@ from occmatch import cvx
 from occmatch.candidate import NoBestCost
 from occmatch.irl.dual import Array, Outcome, Problem
 from occmatch.occupancy import policy
-from occmatch.regularisers import Lipschitz
+from occmatch.regularisers import Lipschitz, Regulariser
 
 TIGHT = {"tol_gap_abs": 1e-13, "tol_gap_rel": 1e-13, "tol_feas": 1e-12, "max_iter": 300}
 """Clarabel's tolerances: beyond what it reaches, so that it stops where it no longer progresses."""
@@ -71,7 +71,7 @@ def solve_program(problem: Problem, bound: float | None = None) -> Solution:
         constraints += [V[np.flatnonzero(~live)] == 0]
     if not free.all() and not isinstance(problem.psi, Lipschitz) and problem.psi.features is None:
         # Costs of pairs without mass enter nothing but psi, which may have no maximiser there.
-        constraints += [c[np.nonzero(~free)] == problem.psi.best_cost(problem.rho_E, problem.rho_E)[~free]]
+        constraints += [c[np.nonzero(~free)] == problem.rest[~free]]
     if bound is not None:
         constraints += [cp.abs(c) <= bound, cp.abs(V) <= bound / (1 - mdp.gamma)]
     if problem.lam > 0:
@@ -113,3 +113,13 @@ def _run(program: cp.Problem) -> str:
         if status in DUAL_STATUS or "unbounded" in status or status == "infeasible":
             return status
     return status
+
+
+def prox_by_cvxpy(psi: Regulariser, v: Array, step: float) -> Array:
+    """argmin psi(c) + |c - v|^2 / (2 step) by Clarabel, for psi without a closed form."""
+    c = cp.Variable(v.shape)
+    value, constraints = cvx.psi(psi, c)
+    status = _run(cp.Problem(cp.Minimize(value + cp.sum_squares(c - v) / (2 * step)), constraints))
+    if status not in DUAL_STATUS:
+        raise ArithmeticError(f"Clarabel did not find the proximal point of {type(psi).__name__}: {status}")
+    return psi.repair(c.value)

@@ -24,15 +24,16 @@ def irl(
     lam: float = 1.0,
     method: str = "program",
     *,
-    tol: float = 1e-10,
-    max_iter: int = 10_000,
+    tol: float = 1e-8,
+    max_iter: int = 2_000,
+    momentum: bool = True,
 ) -> Candidate | NotAttained | Unbounded | Infeasible:
     """IRL_psi(pi_E) = argmax_c -psi(c) + (min_pi -lam H(pi) + E_pi[c]) - E_piE[c] (Eq 3), from rho_E [S, A].
 
-    `method`: "program", one convex program, any psi and lam >= 0; "ascent", proximal gradient ascent on the dual with RL(c)
-    inside (lam > 0), until the relative gap or the gradient is `tol` or after `max_iter` steps; "newton", second order on
-    the dual for differentiable psi, feature weights and l2 balls (lam > 0), to rounding.
-    Returns a Candidate for the certificate to judge, or a typed failure. Raises ValueError for bad arguments.
+    `method`: "program", one convex program, any psi and lam >= 0; "ascent", proximal gradient ascent on the dual with
+    RL(c) inside (lam > 0), until the relative gap or the gradient is `tol` or after `max_iter` steps (`momentum` as in
+    `ascent`); "newton", second order on the dual for differentiable psi, feature weights and l2 balls (lam > 0), to
+    rounding. Returns a Candidate for the certificate to judge, or a typed failure. Raises ValueError for bad arguments.
     """
     rho_E = checks.measure(mdp, rho_E, "rho_E")
     lam = checks.lam(lam, positive=method != "program")
@@ -40,13 +41,14 @@ def irl(
         raise ValueError(f"method must be one of {', '.join(METHODS)}, but is {method!r}")
     if not isinstance(psi, Regulariser):
         raise ValueError(f"psi must be a Regulariser, but is {type(psi).__name__}")
+    tol, max_iter = checks.lam(tol, "tol"), checks.count(max_iter, "max_iter")
     _same_shape(mdp, psi)
     start = time.perf_counter()
     support = analyse(mdp, rho_E, psi, lam)
     if isinstance(support, Unbounded):
         return support
     problem = Problem(mdp, rho_E, psi, lam, support.free)
-    outcome = _run(problem, method, tol, max_iter)
+    outcome = _run(problem, method, tol, max_iter, momentum)
     if not isinstance(outcome, Outcome):
         return outcome
     c, V, pi_c = dual.best_cost(problem, outcome.costs)
@@ -70,7 +72,7 @@ def irl(
     )
 
 
-def _run(problem: Problem, method: str, tol: float, max_iter: int) -> Outcome | Unbounded | Infeasible:
+def _run(problem: Problem, method: str, tol: float, max_iter: int, momentum: bool) -> Outcome | Unbounded | Infeasible:
     """The outcome of a method; cvxpy is imported only where it is used."""
     if method == "newton":
         from occmatch.irl import newton
@@ -79,7 +81,7 @@ def _run(problem: Problem, method: str, tol: float, max_iter: int) -> Outcome | 
     if method == "ascent":
         from occmatch.irl import ascent
 
-        return ascent.solve(problem, tol, max_iter)
+        return ascent.solve(problem, tol, max_iter, momentum)
     from occmatch.irl import failures, program
 
     outcome = program.solve(problem)

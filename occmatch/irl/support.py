@@ -1,15 +1,15 @@
 """Which pairs (s, a) can carry mass, and whether an optimal cost exists: what is decided before anything is solved.
 
 psi* may forbid mass on some pairs (psi constant: wherever the expert has none; KL and chi-square likewise). A state is
-safe where some policy avoids forbidden pairs for ever; a pair is free where it is allowed, leads to safe states only, and
-starts from a state that free pairs reach. Then, for lam > 0,
+safe where some policy avoids forbidden pairs for ever; a pair is free where it is allowed, leads to safe states only,
+and starts from a state that free pairs reach. Then, for lam > 0,
 
     p0 touches an unsafe state                     =>  psi* = +inf on D: the dual is unbounded
     a live state has an action that is not free    =>  its optimal cost is +inf: the dual is not attained
 
 because the entropy would give that action positive probability under any finite cost. Where psi does not depend on the
-cost along a linear space (features of a constant psi, constants on the components of a metric) the same two questions are
-linear programs over the recession directions of the dual:
+cost along a linear space (features of a constant psi, constants on the components of a metric) the same two questions
+are linear programs over the recession directions of the dual:
 
     V(s) <= c(s, a) + gamma (P V)(s, a),   c in that space,   p0.V - <rho_E, c> > 0   (unbounded), or = 0 with slack.
 """

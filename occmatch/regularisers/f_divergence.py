@@ -74,11 +74,9 @@ class FDivergence(Regulariser):
         return shift + self._lower_terms(c)
 
     def repair(self, c: Array) -> Array:
-        upper = self.generator.upper
-        closed = (self.rho_E == 0) | (self.name == "tv")  # f* of the total variation is finite at its upper end
-        return (
-            np.asarray(c) if upper == np.inf else np.minimum(c, np.where(closed, upper, np.nextafter(upper, -np.inf)))
-        )
+        f = self.generator
+        closed = (self.rho_E == 0) | (self.name == "tv")  # there f* is finite at the end of its range
+        return np.minimum(c, np.where(closed, f.upper, f.inside))
 
     def forbidden(self, rho_E: Array) -> Array:
         return (self.rho_E == 0) & (self.generator.upper == np.inf)
@@ -109,7 +107,7 @@ class FDivergence(Regulariser):
     def _lower_terms(self, c: Array) -> float:
         """-<rho_E, f*(c)>, -inf off the domain."""
         upper, seen = self.generator.upper, self.rho_E > 0
-        closed = upper * (1 + DOMAIN_RTOL) if self.name == "tv" else np.nextafter(upper, -np.inf)
+        closed = upper * (1 + DOMAIN_RTOL) if self.name == "tv" else self.generator.inside
         if (c > upper * (1 + DOMAIN_RTOL)).any() or (c[seen] > closed).any():
             return -np.inf
         return -float(self.rho_E[seen] @ self.generator.conjugate(c[seen]))

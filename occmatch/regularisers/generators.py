@@ -32,6 +32,11 @@ class Generator(ABC):
     lower: float
     at_zero: float
 
+    @property
+    def inside(self) -> float:
+        """The largest double below f'(inf) at which f* and its derivatives are finite."""
+        return self.upper if self.upper == math.inf else self.upper - 4 * np.finfo(np.float64).eps
+
     @abstractmethod
     def f(self, t: Array) -> Array:
         """f(t) for t >= 0, the plain formula."""
