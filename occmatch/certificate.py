@@ -45,7 +45,8 @@ FloatArray = checks.FloatArray
 class Certificate:
     """What is proved of a candidate: dual <= optimum <= primal, up to `rounding`.
 
-    `gap` = primal - dual = fenchel + slackness + bellman; `relative_gap` = gap / max(|primal|, |dual|, lam).
+    `gap` = primal - dual = fenchel + slackness + bellman; `relative_gap` = gap / `scale`,
+    scale = max(|primal|, |dual|, lam / (1 - gamma)), the last being lam H of a policy with one nat in every state.
     `flow_residual` is (1 - gamma) ||d - p0 - gamma P' rho||_1 of rho as claimed, `moved` = (1 - gamma) ||rho' -
     rho||_1; both are shares of the whole mass. `rounding` bounds the floating-point error of `gap`, to first order.
     """
@@ -54,6 +55,7 @@ class Certificate:
     dual: float
     gap: float
     relative_gap: float
+    scale: float
     rounding: float
     fenchel: float
     slackness: float
@@ -65,7 +67,7 @@ class Certificate:
 
     def faults(self, tolerance: float = 1e-7) -> tuple[str, ...]:
         """What exceeds `tolerance` (of the gap's scale, or of the mass), with likely causes; () if all is well."""
-        scale = max(abs(self.primal), abs(self.dual), self.lam) or 1.0
+        scale = self.scale
         parts = {
             "fenchel": "the cost is not the best against rho (its sign, g, or psi is another)",
             "slackness": "the policy of rho is not the soft optimal one of cost and V (another lam, MDP or cost)",
@@ -139,8 +141,8 @@ def certify(
     # 0 log 0 = 0, also where the policy is zero.
     slackness = float((feasible * (q_values(mdp, cost, V) - V[:, None])).sum()) + negative_entropy
     gap = primal - dual
-    scale = max(abs(primal), abs(dual), lam) or 1.0
     share = 1.0 - mdp.gamma
+    scale = max(abs(primal), abs(dual), lam / share) or 1.0
     rounding = (
         primal_rounding(mdp, feasible, pi, V, lam)
         + psi_rounding(psi, cost, feasible, rho_E, divergence)
@@ -151,6 +153,7 @@ def certify(
         dual=dual,
         gap=gap,
         relative_gap=gap / scale if np.isfinite(gap) else np.inf,
+        scale=scale,
         rounding=rounding,
         fenchel=divergence - pairing - dual_psi,
         slackness=slackness,

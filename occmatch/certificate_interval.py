@@ -37,7 +37,7 @@ class Enclosure:
     """Proved bounds, rounded outwards to doubles: dual_lower <= optimum <= primal_upper.
 
     `gap` is an upper bound of the difference of the exact primal and dual values, `relative_gap` = gap / max(|primal|,
-    |dual|, lam); `width` is how much of it is the width of the intervals; `precision` the bits of the arithmetic.
+    |dual|, lam / (1 - gamma)); `width` is how much of it is the width of the intervals; `precision` in bits.
     """
 
     primal_upper: float
@@ -71,7 +71,7 @@ def enclose(
         primal = form.divergence(psi, rho, expert) - ball(lam) * _entropy(rho, pi_balls)
         gap = primal - dual
         upper, lower = _up(primal), _down(dual)
-        scale = max(abs(float(primal.mid())), abs(float(dual.mid())), lam)
+        scale = max(abs(float(primal.mid())), abs(float(dual.mid())), lam / (1.0 - mdp.gamma))
         return Enclosure(
             primal_upper=upper,
             dual_lower=lower,

@@ -16,6 +16,7 @@ from scipy.linalg import lu_factor, lu_solve
 from occmatch.bellman import RL
 from occmatch.checks import FloatArray
 from occmatch.linear import resolvent
+from occmatch.matching_linear import Linear
 from occmatch.matching_step import Newton
 from occmatch.mdp import MDP
 
@@ -65,7 +66,7 @@ def reward_curvature(mdp: MDP, answer: RL, lam: float, features: FloatArray) -> 
 def _sparse(mdp: MDP, answer: RL, lam: float, D: FloatArray) -> Callable[[FloatArray], FloatArray]:
     d = np.maximum(answer.rho.sum(axis=1), _LEAST_SHARE / (1.0 - mdp.gamma))
     kappa = np.clip(d[:, None] * answer.pi / D, 0.0, 1e200)
-    system = Newton(mdp, answer.pi, d, kappa, lam)
+    system = Newton(Linear(mdp), answer.pi, d, kappa, lam)
 
     def solve(b: FloatArray) -> FloatArray:
         G = b.reshape(mdp.shape) / D

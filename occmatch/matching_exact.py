@@ -30,8 +30,8 @@ def exact(mdp: MDP, psi: Regulariser, rho_E: FloatArray, lam: float) -> Candidat
     if excess * (1.0 - mdp.gamma) > checks.FLOW_SLACK or part is None:
         return Infeasible(
             f"psi is constant, so that only rho = rho_E has a finite psi*, but rho_E misses the flow equations by "
-            f"{excess:.3g} in all. Likely causes: (a) it was estimated from finite data (project it: project_l2, project_kl); "
-            "(b) it is normalised to sum 1; (c) it belongs to another MDP",
+            f"{excess:.3g} in all. Likely causes: (a) it was estimated from finite data (project it: "
+            "project_l2, project_kl); (b) it is normalised to sum 1; (c) it belongs to another MDP",
             excess,
         )
     pi = policy(rho_E)

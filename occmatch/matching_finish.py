@@ -12,15 +12,19 @@ from typing import Any
 
 import numpy as np
 
-from occmatch.bellman import RL, rl
+from occmatch.bellman import rl, soft_backup
 from occmatch.candidate import Candidate
 from occmatch.checks import FloatArray
+from occmatch.matching_linear import Linear
 from occmatch.matching_support import Support
-from occmatch.occupancy import occupancy, policy
+from occmatch.occupancy import policy
 from occmatch.regularisers import Regulariser, Surrogate
 
 # exp(-60) ~ 1e-26: what a ruled-out pair may keep of the policy, far below the rounding of the rest.
 _RULED_OUT = 60.0
+
+# A sweep rounds by a few units in the last place of the largest number in it.
+_ROUNDING = 4.0 * np.finfo(np.float64).eps
 
 
 def finish(
@@ -41,29 +45,28 @@ def finish(
 
     Its measure is that of the soft policy of the cost, unless `rho` [S, A] in D is given.
     """
-    mdp = support.whole
-    chosen: tuple[float, FloatArray, RL] | None = None
+    linear = Linear(support.whole)
+    chosen: tuple[float, FloatArray, FloatArray, FloatArray] | None = None
     for proposed in costs:
-        cost, answer = _finite(support, psi, proposed, lam, V0)
-        value = float(mdp.p0 @ answer.V) + psi.dual_value(cost, rho_E)
+        cost, V, pi = _finite(linear, support, psi, proposed, lam, V0)
+        value = float(linear.mdp.p0 @ V) + psi.dual_value(cost, rho_E)
         if chosen is None or value > chosen[0]:
-            chosen = value, cost, answer
+            chosen = value, cost, V, pi
     if chosen is None:
         raise ArithmeticError("the solver proposed no cost")
-    _, cost, answer = chosen
+    _, cost, V, pi = chosen
     ruled_out = ~support.extend(support.allowed, fill=True)
-    pi = answer.pi
-    if ruled_out.any():
-        pi = np.where(ruled_out, 0.0, pi)
-        pi = pi / pi.sum(axis=1, keepdims=True)
     if rho is not None:
         pi = policy(rho)
     else:
-        rho = occupancy(mdp, pi) if ruled_out.any() else answer.rho
+        pi = np.where(ruled_out, 0.0, pi)
+        pi = pi / pi.sum(axis=1, keepdims=True)
+        visited = support.extend(np.ones(len(support.states)))
+        rho = (visited * linear.visits(pi))[:, None] * pi
     return Candidate(
         rho=rho,
         cost=cost,
-        V=answer.V,
+        V=V,
         pi=pi,
         lam=lam,
         method=method,
@@ -75,26 +78,43 @@ def finish(
     )
 
 
+def soft_value(linear: Linear, cost: FloatArray, lam: float, V: FloatArray | None) -> tuple[FloatArray, FloatArray]:
+    """(V [S], soft optimal pi [S, A]) of a cost: soft policy iteration from a good V, `rl` where there is none."""
+    mdp = linear.mdp
+    if V is not None and lam > 0.0:
+        before = np.inf
+        for _ in range(10):
+            TV, pi = soft_backup(mdp, cost, V, lam)
+            step = TV - V
+            spread = float(np.ptp(step))
+            if spread <= _ROUNDING * float(np.abs(V).max() + np.abs(cost).max()):
+                return V + 0.5 * float(step.max() + step.min()) / (1.0 - mdp.gamma), pi
+            if spread > 0.5 * before:
+                break
+            before = spread
+            V = V + linear.values(pi, step, 1e-8)
+    answer = rl(mdp, cost, lam, V0=V)
+    return answer.V, answer.pi
+
+
 def _finite(
-    support: Support, psi: Regulariser, cost: FloatArray, lam: float, V0: FloatArray | None
-) -> tuple[FloatArray, RL]:
-    """`cost` with a finite number where it is +inf, just high enough to rule the pair out, and RL of it."""
-    mdp = support.whole
+    linear: Linear, support: Support, psi: Regulariser, cost: FloatArray, lam: float, V0: FloatArray | None
+) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """`cost` with a finite number where it is +inf, just high enough to rule the pair out, and its value and policy."""
     infinite = np.isposinf(cost)
     if not infinite.any():
         # Repair is itself subject to rounding: a cost that is inside stays as it is.
         cost = cost if psi.value(cost) < np.inf else np.asarray(psi.repair(cost))
-        return cost, rl(mdp, cost, lam, V0=V0)
-    visited = np.zeros(mdp.S, dtype=bool)
-    visited[support.states] = True
+        return cost, *soft_value(linear, cost, lam, V0)
+    visited = support.extend(np.ones(len(support.states), dtype=bool), fill=False)
     ruled_out = visited[:, None] & ~support.extend(support.allowed, fill=True)
     finite = np.where(infinite, 0.0, cost)
     reach = float(np.ptp(V0)) if V0 is not None else 0.0
-    height = max(lam, 1e-300) * _RULED_OUT + float(np.abs(finite).max()) + reach
+    height = max(lam, np.finfo(np.float64).tiny) * _RULED_OUT + float(np.abs(finite).max()) + reach
     for _ in range(60):
         filled = np.asarray(psi.repair(np.where(infinite, height, cost)))
-        answer = rl(mdp, filled, lam, V0=V0)
-        if float(answer.pi[ruled_out].max(initial=0.0)) <= np.exp(-0.9 * _RULED_OUT):
+        V, pi = soft_value(linear, filled, lam, V0)
+        if float(pi[ruled_out].max(initial=0.0)) <= np.exp(-0.9 * _RULED_OUT):
             break
         height *= 2.0
-    return filled, answer
+    return filled, V, pi

@@ -6,9 +6,11 @@ restarts on the true residual, which is what the answer is judged by.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import numpy as np
+from scipy.linalg import solve_triangular
 
 from occmatch.checks import FloatArray
 
@@ -48,36 +50,34 @@ def _cycle(
 ) -> tuple[FloatArray, int]:
     """The step that minimises ||r - M x|| over the Krylov space of at most m dimensions, and that number."""
     basis = np.empty((m + 1, r.size))
-    H = np.zeros((m + 1, m))
-    rotations = np.zeros((m, 2))
-    g = np.zeros(m + 1)
-    basis[0], g[0] = r / size, size
-    k = 0
+    columns: list[list[float]] = []  # of the triangular factor; Python floats, since NumPy's are slow one at a time
+    rotations: list[tuple[float, float]] = []
+    basis[0], g = r / size, [size]
     for j in range(m):
         w = matvec(basis[j])
-        column = np.zeros(m + 1)
+        column = np.zeros(j + 1)
         for _ in range(2):
             overlap = basis[: j + 1] @ w
             w = w - overlap @ basis[: j + 1]
-            column[: j + 1] += overlap
+            column += overlap
         length = float(np.linalg.norm(w))
-        column[j + 1] = length
-        for i in range(j):
-            c, s = rotations[i]
-            column[i], column[i + 1] = c * column[i] + s * column[i + 1], -s * column[i] + c * column[i + 1]
-        radius = float(np.hypot(column[j], column[j + 1]))
+        entries = [*column.tolist(), length]
+        for i, (c, s) in enumerate(rotations):
+            entries[i], entries[i + 1] = c * entries[i] + s * entries[i + 1], c * entries[i + 1] - s * entries[i]
+        radius = math.hypot(entries[j], entries[j + 1])
         if radius == 0.0:  # M is singular on this space; keep what there is
             break
-        rotations[j] = column[j] / radius, column[j + 1] / radius
-        column[j], column[j + 1] = radius, 0.0
-        H[:, j] = column
-        c, s = rotations[j]
-        g[j], g[j + 1] = c * g[j], -s * g[j]
-        k = j + 1
+        c, s = entries[j] / radius, entries[j + 1] / radius
+        columns.append([*entries[:j], radius])
+        rotations.append((c, s))
+        g[j : j + 1] = [c * g[j], -s * g[j]]
         if abs(g[j + 1]) <= target or length == 0.0:
             break
         basis[j + 1] = w / length
+    k = len(columns)
     if k == 0:
         return np.zeros_like(r), 1
-    coefficients = np.linalg.solve(H[:k, :k], g[:k])
-    return coefficients @ basis[:k], k
+    R = np.zeros((k, k))
+    for j, entries in enumerate(columns):
+        R[: j + 1, j] = entries
+    return solve_triangular(R, np.array(g[:k])) @ basis[:k], k

@@ -20,21 +20,23 @@ import numpy as np
 from scipy.special import logsumexp
 
 from occmatch.checks import FloatArray
-from occmatch.linear import policy_matrix, resolvent
-from occmatch.matching_krylov import gmres
-from occmatch.matching_step import LU_STATES, Newton
+from occmatch.matching_linear import Linear
+from occmatch.matching_step import Newton
 from occmatch.matching_support import Support
-from occmatch.mdp import MDP
 from occmatch.regularisers import Regulariser
-
-# Visits below this share of the whole are rounding of the linear solve that gives them; they are lifted to it.
-_LEAST_SHARE = 1e-19
 
 # Masses are lifted to this size where psi* is differentiated, so that rho * psi*'' does not become 0 * inf.
 _TINY = 1e-290
 
 # Slope of the objective, relative to its size, at which one more full step ends far below rounding.
 _SETTLED = 1e-13
+
+# And largest change of log pi: states whose mass is far below rounding have no slope to speak of, but the cost that they
+# are given counts in full for a policy that would go there.
+_SETTLED_U = 1e-5
+
+# The most accurate that a direction is solved for.
+_TIGHTEST = 1e-9
 
 # Rounding of the objective: the line search asks for no decrease below it.
 _ROUNDING = 1e-13
@@ -52,10 +54,11 @@ class Iterate:
 
 @dataclass(frozen=True)
 class Progress:
-    """One step of the history: objective, predicted decrease, step length."""
+    """One step of the history: objective, its slope, the largest change of log pi, step length."""
 
     f: float
     slope: float
+    u: float
     t: float
 
 
@@ -63,34 +66,35 @@ def newton(
     support: Support, psi: Regulariser, rho_E: FloatArray, lam: float, max_iter: int = 200
 ) -> tuple[FloatArray, FloatArray, tuple[Progress, ...]]:
     """(rho [S', A], V [S'], history) at the minimum over `support`; no history where psi* is nowhere finite."""
-    mdp = support.mdp
+    linear = Linear(support.mdp)
     count = support.allowed.sum(axis=1, keepdims=True)
     with np.errstate(divide="ignore"):
         log_pi = np.log(np.where(support.allowed, 1.0 / count, 0.0))
     objective = _objective(support, psi, rho_E, lam)
-    now = _iterate(mdp, log_pi, None, objective)
-    V, history, before, forcing = np.zeros(mdp.S), [], np.inf, 1e-2
+    now = _iterate(linear, log_pi, None, 1e-15, objective)
+    loosest = 0.03 * (1.0 - support.mdp.gamma)
+    V, history, before, forcing = np.zeros(support.mdp.S), [], np.inf, loosest
     for _ in range(max_iter):
         if not np.isfinite(now.f):
             break
         cost, kappa = (support.restrict(x) for x in derivatives(psi, support.extend(now.rho), rho_E))
         with np.errstate(invalid="ignore"):
-            G = lam * now.log_pi + cost + mdp.gamma * mdp.expect(V) - V[:, None]
+            G = lam * now.log_pi + cost + linear.expect(V) - V[:, None]
         G, kappa = np.where(support.allowed, G, 0.0), np.where(support.allowed, kappa, 0.0)
-        dV, e, u = Newton(mdp, np.exp(now.log_pi), now.d, kappa, lam).solve(G, forcing)
+        dV, e, u = Newton(linear, np.exp(now.log_pi), now.d, kappa, lam).solve(G, forcing)
         slope = -float((now.rho * (lam * u**2 + kappa * (u + e[:, None]) ** 2)).sum())
         size = max(abs(now.f), lam)
-        found, t = _search(mdp, now, u, slope, _ROUNDING * size, objective)
+        found, t = _search(linear, now, u, e, slope, _ROUNDING * size, objective)
         if found is None:
-            if forcing <= 1e-8:
+            if forcing <= _TIGHTEST:
                 break
-            forcing = 1e-8  # the direction was too rough; solve for it again
+            forcing = _TIGHTEST  # the direction was too rough; solve for it again
             continue
-        V, now = V + t * dV, found
-        history.append(Progress(now.f, slope, t))
-        if -slope <= _SETTLED * size:
+        V, now = V + dV, found
+        history.append(Progress(now.f, slope, float(np.abs(u).max()), t))
+        if -slope <= _SETTLED * size and history[-1].u <= _SETTLED_U:
             break
-        forcing = float(np.clip(0.1 * np.sqrt(slope / before), 1e-8, 1e-2))
+        forcing = float(np.clip(loosest * np.sqrt(slope / before), _TIGHTEST, loosest))
         before = slope
     return now.rho, V, tuple(history)
 
@@ -114,17 +118,20 @@ def derivatives(psi: Regulariser, rho: FloatArray, rho_E: FloatArray) -> tuple[F
 
 
 def _search(
-    mdp: MDP,
+    linear: Linear,
     now: Iterate,
     u: FloatArray,
+    e: FloatArray,
     slope: float,
     rounding: float,
     objective: Callable[[FloatArray, FloatArray], float],
 ) -> tuple[Iterate | None, float]:
     """The first of t = 1, 1/2, 1/4, ... at which the objective falls as its slope promises, up to rounding."""
     t = 1.0
+    accuracy = float(np.clip(1e-8 * abs(slope) / (abs(now.f) + rounding), 1e-15, 1e-10))
     for _ in range(40):
-        found = _iterate(mdp, now.log_pi + t * u, now.d, objective)
+        guess = np.maximum(now.d * (1.0 + t * e), 0.0)
+        found = _iterate(linear, now.log_pi + t * u, guess, accuracy, objective)
         if found.f <= now.f + 1e-4 * t * slope + rounding:
             return found, t
         t *= 0.5
@@ -132,21 +139,13 @@ def _search(
 
 
 def _iterate(
-    mdp: MDP, log_pi: FloatArray, d: FloatArray | None, objective: Callable[[FloatArray, FloatArray], float]
+    linear: Linear,
+    log_pi: FloatArray,
+    guess: FloatArray | None,
+    accuracy: float,
+    objective: Callable[[FloatArray, FloatArray], float],
 ) -> Iterate:
     log_pi = log_pi - logsumexp(log_pi, axis=1, keepdims=True)
-    d = visits(mdp, np.exp(log_pi), d)
+    d = linear.visits(np.exp(log_pi), guess, accuracy)
     rho = d[:, None] * np.exp(log_pi)
     return Iterate(log_pi, d, rho, objective(log_pi, rho))
-
-
-def visits(mdp: MDP, pi: FloatArray, guess: FloatArray | None) -> FloatArray:
-    """d [S] > 0 of a policy, to rounding, by LU or by GMRES from `guess`; LU has the last word."""
-    least = _LEAST_SHARE / (1.0 - mdp.gamma)
-    if mdp.S > LU_STATES:
-        inflow = policy_matrix(mdp, pi).T
-        target = 1e-15 * mdp.S**0.5 * float(np.abs(mdp.p0).max()) / (1.0 - mdp.gamma)
-        d, left = gmres(lambda x: x - mdp.gamma * (inflow @ x), mdp.p0, guess, rtol=0.0, atol=target)
-        if left <= 100 * target:
-            return np.maximum(mdp.p0 + mdp.gamma * (inflow @ np.maximum(d, 0.0)), least)
-    return np.maximum(resolvent(mdp, pi).solve_transposed(mdp.p0), least)

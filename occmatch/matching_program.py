@@ -55,8 +55,8 @@ def program(
         )
     if rho.value is None:
         raise ArithmeticError(
-            f"the convex program ended with status {status!r} and no point. Likely causes: (a) psi* and lam Hbar are of "
-            "very different size (rescale psi or lam); (b) rho_E has entries near underflow"
+            f"the convex program ended with status {status!r} and no point. Likely causes: (a) psi* and lam Hbar are "
+            "of very different size (rescale psi or lam); (b) rho_E has entries near underflow"
         )
     found = policy(np.where(ruled_out, 0.0, np.maximum(rho.value, 0.0)))
     costs = [np.where(ruled_out & psi.forbidden(rho_E), np.inf, -np.asarray(copy.dual_value))]

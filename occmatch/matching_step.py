@@ -12,15 +12,24 @@ the residual G(s, a) = lam log pi + c + gamma (P V) - V of stationarity, the opt
     sum_a pi u = 0                                                  [normalisation]
     d (sum_a pi (u + e)) - gamma P' rho (u + e) = 0                 [flow]
 
-that is 2 S equations for (dV, e); `u` above is eliminated. Nothing is divided by rho: where h = 0 the first set is
-policy evaluation, so that the step is soft policy iteration with V <- V + dV, and h > 0 damps it. Eliminating e instead
-gives the Schur complement of the flow constraints, S x S and positive definite, which is singular to working precision
-as soon as some states are free of psi* (an expert that never visits them) and others are not; the 2 S system is not.
+that is 2 S equations for (dV, e). Nothing is divided by rho: where h = 0 the first set is policy evaluation, so that
+the step is soft policy iteration with V <- V + dV, and h > 0 damps it. Eliminating e instead gives the Schur complement
+of the flow constraints, S x S and positive definite, which is singular to working precision as soon as some states are
+free of psi* (an expert that never visits them) and others are not; the 2 S system is not.
+
+Solved by GMRES, preconditioned in one of two ways. Cheap: the 2 x 2 blocks of each state, inverted. Where LU is cheap:
+with w = pi lam / (lam + kappa), k1 = sum_a w and T = I - gamma P_{w / k1}, both sets read, but for the covariance over
+actions of w / k1 that the second leaves out,
+
+    k1 (T dV / lam) - k e = n,        D^-1 T' D k1 (T dV / lam + e) = f,          k = 1 - k1,
+
+which two triangular solves with T and two with T' invert.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 
 import numpy as np
 from scipy.sparse import block_array, csc_array, csr_array, diags_array, eye_array
@@ -28,79 +37,99 @@ from scipy.sparse.linalg import splu
 
 from occmatch.checks import FloatArray
 from occmatch.matching_krylov import gmres
-from occmatch.mdp import MDP
+from occmatch.matching_linear import Linear
 
-# Up to this many states one sparse LU of the 2 S system takes milliseconds whatever the fill-in; above, GMRES goes
-# first.
-LU_STATES = 200
+# Up to this many states the 2 S system itself is factorised: it takes a millisecond, and is as accurate as it gets.
+_FEW_STATES = 60
 
 
 @dataclass(frozen=True, eq=False)
 class Newton:
     """The linear system of one step at policy `pi` [S, A], visits `d` [S] > 0 and curvature `kappa` [S, A] >= 0.
 
-    Unknowns are scaled to be of order one, (k1 dV / lam, e), where k1 = sum_a pi lam / (lam + kappa).
+    Unknowns are scaled to be of order one, (k1 dV / lam, e).
     """
 
-    mdp: MDP
+    linear: Linear
     pi: FloatArray
     d: FloatArray
     kappa: FloatArray
     lam: float
+    weight: FloatArray = field(init=False, repr=False)
+    k: FloatArray = field(init=False, repr=False)
+    k1: FloatArray = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        free = self.lam / (self.lam + self.kappa)
-        object.__setattr__(self, "free", free)
-        object.__setattr__(self, "weight", self.pi * free)
-        object.__setattr__(self, "k1", np.maximum(self.weight.sum(axis=1), 1e-200))
-        object.__setattr__(self, "k", (self.pi * (self.kappa / (self.lam + self.kappa))).sum(axis=1))
+        total = self.lam + self.kappa
+        weight = self.pi * (self.lam / total)
+        object.__setattr__(self, "weight", weight)
+        object.__setattr__(self, "k1", np.maximum(weight.sum(axis=1), 1e-200))
+        object.__setattr__(self, "k", (self.pi * (self.kappa / total)).sum(axis=1))
 
     def solve(self, G: FloatArray, rtol: float) -> tuple[FloatArray, FloatArray, FloatArray]:
-        """(dV [S], e [S], u [S, A]) for the residual G [S, A] of stationarity."""
-        b = self._rows((self.weight * (G / self.lam)).sum(axis=1), self.weight * (G / self.lam))
-        x, left = None, np.inf
-        size = float(np.linalg.norm(b))
-        if self.mdp.S > LU_STATES:
-            x, left = gmres(self._matvec, b, rtol=rtol)
-        if not left <= 10 * rtol * size:
+        """(dV [S], e [S], u [S, A]) for the residual G [S, A] of stationarity, to a residual of `rtol`."""
+        S, direct = self.linear.mdp.S, self.linear.direct
+        z = self.weight * (G / self.lam)
+        b = self._equations(z.sum(axis=1), z)
+        x, left = np.zeros(2 * S), np.inf
+        if S > _FEW_STATES:
+            precondition = self._narrow() if direct else self._blocks
+            right = precondition(b)
+            x, left = gmres(lambda x: precondition(self._matvec(x)), right, rtol=rtol)
+            left /= max(float(np.linalg.norm(right)), np.finfo(np.float64).tiny)
+        if not left <= 10 * rtol:
             x = self._direct(b)
-        dV, e = x[: self.mdp.S] * (self.lam / self.k1), x[self.mdp.S :]
-        advantage = dV[:, None] - self.mdp.gamma * self.mdp.expect(dV)
+        dV, e = x[:S] * (self.lam / self.k1), x[S:]
+        advantage = dV[:, None] - self.linear.expect(dV)
         u = (advantage - G - self.kappa * e[:, None]) / (self.lam + self.kappa)
         return dV, e, u - (self.pi * u).sum(axis=1, keepdims=True)
 
     def _matvec(self, x: FloatArray) -> FloatArray:
-        y, e = x[: self.mdp.S] / self.k1, x[self.mdp.S :]
-        expected = self.mdp.gamma * self.mdp.expect(y)
-        normal = x[: self.mdp.S] - (self.weight * expected).sum(axis=1) - self.k * e
-        return self._rows(normal, self.weight * ((y + e)[:, None] - expected))
+        S = self.linear.mdp.S
+        y, e = x[:S] / self.k1, x[S:]
+        expected = self.linear.expect(y)
+        normal = x[:S] - (self.weight * expected).sum(axis=1) - self.k * e
+        return self._equations(normal, self.weight * ((y + e)[:, None] - expected))
 
-    def _rows(self, normal: FloatArray, z: FloatArray) -> FloatArray:
-        """Both sets of equations, with the 2 x 2 block of each state inverted: [[1, -k], [1, k1]]^-1."""
-        inflow = self.mdp.gamma * self.mdp.flow(self.d[:, None] * z)
-        flow = z.sum(axis=1) - inflow / self.d
+    def _equations(self, normal: FloatArray, z: FloatArray) -> FloatArray:
+        """Normalisation, and flow as d^-1 (d sum_a z - gamma P' d z), where z = pi (u + e)."""
+        flow = z.sum(axis=1) - self.linear.flow(self.d[:, None] * z) / self.d
+        return np.concatenate([normal, flow])
+
+    def _blocks(self, b: FloatArray) -> FloatArray:
+        """The inverse of [[1, -k], [1, k1]] in each state: what is left without transitions."""
+        normal, flow = b[: self.linear.mdp.S], b[self.linear.mdp.S :]
         return np.concatenate([self.k1 * normal + self.k * flow, flow - normal])
+
+    def _narrow(self) -> Callable[[FloatArray], FloatArray]:
+        """The inverse of the two sets without the covariance over actions, through LU of T."""
+        S = self.linear.mdp.S
+        T = self.linear.factor(self.weight / self.k1[:, None])
+
+        def apply(b: FloatArray) -> FloatArray:
+            normal, flow = b[:S], b[S:]
+            both = T.solve(self.d * flow, trans="T") / self.d  # k1 (T dV / lam + e)
+            e = both - normal
+            return np.concatenate([self.k1 * T.solve(both / self.k1 - e), e])
+
+        return apply
 
     def _direct(self, b: FloatArray) -> FloatArray:
         """The solution by sparse LU, refined once on the residual of the matrix-free product."""
         factor = splu(self._matrix())
-        x = factor.solve(self._unmix(b))
-        return x + factor.solve(self._unmix(b - self._matvec(x)))
-
-    def _unmix(self, b: FloatArray) -> FloatArray:
-        """Undo the inversion of the blocks: from (k1 n + k f, f - n) back to (n, f)."""
-        first, second = b[: self.mdp.S], b[self.mdp.S :]
-        return np.concatenate([first - self.k * second, first + self.k1 * second])
+        x = factor.solve(b)
+        return x + factor.solve(b - self._matvec(x))
 
     def _matrix(self) -> csc_array:
         """The equations (normalisation, flow) for the unknowns (k1 dV / lam, e)."""
-        S, A = self.mdp.shape
+        mdp = self.linear.mdp
+        S, A = mdp.shape
         pairs, starts = np.arange(S * A), np.arange(0, S * A + 1, A)
         collect = csr_array((self.weight.reshape(-1), pairs, starts), shape=(S, S * A))
         spread = csr_array((np.ones(S * A), pairs, starts), shape=(S, S * A)).T
-        evaluate = spread - self.mdp.gamma * self.mdp.P  # V -> V - gamma P V
+        evaluate = spread - mdp.gamma * mdp.P  # V -> V - gamma P V
         scale = diags_array(1.0 / self.k1)
         mass = diags_array((self.d[:, None] * self.weight).reshape(-1))
         flow = diags_array(1.0 / self.d) @ evaluate.T @ mass
-        normal = eye_array(S) - self.mdp.gamma * (collect @ self.mdp.P) @ scale
+        normal = eye_array(S) - mdp.gamma * (collect @ mdp.P) @ scale
         return csc_array(block_array([[normal, diags_array(-self.k)], [flow @ evaluate @ scale, flow @ spread]]))

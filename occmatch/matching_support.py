@@ -36,9 +36,9 @@ class Support:
         """The rows [S', ...] of x [S, ...] on visited states."""
         return x[self.states]
 
-    def extend(self, x: FloatArray, fill: float = 0.0) -> FloatArray:
+    def extend(self, x: FloatArray, fill: float | bool = 0.0) -> FloatArray:
         """x [S', ...] as an array over all states, `fill` elsewhere."""
-        full = np.full((self.whole.S, *x.shape[1:]), fill)
+        full = np.full((self.whole.S, *x.shape[1:]), fill, dtype=x.dtype)
         full[self.states] = x
         return full
 
