@@ -5,12 +5,13 @@ state visits solve
 
     (I - gamma P_pi) V = r            (I - gamma P_pi') d = p0.
 
-I - gamma P_pi is a diagonally dominant M-matrix.  LU without pivoting is then stable and, for a right side >= 0,
-adds only numbers of one sign: d is nonnegative, exactly zero on states that are never reached, and accurate in
-every entry however small.  So LU is used wherever its fill-in is affordable, which the bandwidth after a reverse
+I - gamma P_pi' is an M-matrix and diagonally dominant by columns.  Elimination then never exchanges rows, is stable,
+and for a right side >= 0 adds only numbers of one sign: d is nonnegative, exactly zero on states that are never
+reached, and accurate in every entry however small.  So it is factorised wherever that is affordable: as a dense
+matrix while it is small, then as a sparse one if fill-in stays low, which the bandwidth after a reverse
 Cuthill-McKee ordering tells in advance (gridworlds and chains: yes; large garnets: no).  Elsewhere BiCGSTAB is
 restarted on its own residual, which is iterative refinement, until the residual is down to rounding; if it
-breaks down GMRES takes a turn, and if that stalls too LU has the last word.
+breaks down GMRES takes a turn, and if that stalls too the sparse factors have the last word.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+from scipy.linalg import lu_factor, lu_solve
 from scipy.sparse import csr_array, eye_array
 from scipy.sparse.csgraph import reverse_cuthill_mckee
 from scipy.sparse.linalg import LinearOperator, SuperLU, bicgstab, gmres, splu
@@ -26,6 +28,9 @@ from scipy.sparse.linalg import LinearOperator, SuperLU, bicgstab, gmres, splu
 from occmatch import checks
 from occmatch.checks import FloatArray
 from occmatch.mdp import MDP
+
+# Up to this many states LAPACK on a dense matrix beats the overhead of sparse ones: at most 1 ms.
+_DENSE_STATES = 200
 
 # S * bandwidth^2 bounds the multiplications of LU; at 4e8 SuperLU takes about 0.1 s and BiCGSTAB about as long.
 _LU_WORK = 4e8
@@ -56,9 +61,14 @@ class Resolvent:
         return self._solve(p, rtol, transposed=True)
 
     @cached_property
-    def lu(self) -> SuperLU:
-        """The LU factors of I - gamma P_pi, without pivoting."""
-        matrix = (eye_array(self.P_pi.shape[0]) - self.gamma * self.P_pi).tocsc()
+    def _dense(self) -> tuple[FloatArray, np.ndarray]:
+        """LAPACK's LU factors of I - gamma P_pi'."""
+        return lu_factor(np.eye(self.P_pi.shape[0]) - self.gamma * self.P_pi.T.toarray(), check_finite=False)
+
+    @cached_property
+    def _sparse(self) -> SuperLU:
+        """SuperLU's factors of I - gamma P_pi', without pivoting."""
+        matrix = (eye_array(self.P_pi.shape[0]) - self.gamma * self.P_pi.T).tocsc()
         ordering = "MMD_AT_PLUS_A"
         return splu(matrix, permc_spec=ordering, diag_pivot_thresh=0.0, options={"SymmetricMode": True})
 
@@ -71,11 +81,13 @@ class Resolvent:
     def _solve(self, b: FloatArray, rtol: float, *, transposed: bool) -> FloatArray:
         if self.gamma == 0.0:
             return b.copy()
-        if not self.factorises and "lu" not in self.__dict__:
+        if self.P_pi.shape[0] <= _DENSE_STATES:
+            return lu_solve(self._dense, b, trans=0 if transposed else 1, check_finite=False)
+        if not self.factorises and "_sparse" not in self.__dict__:
             x = krylov(self.P_pi.T.tocsr() if transposed else self.P_pi, self.gamma, b, rtol)
             if x is not None:
                 return x
-        return self.lu.solve(b, trans="T" if transposed else "N")
+        return self._sparse.solve(b, trans="N" if transposed else "T")
 
 
 def resolvent(mdp: MDP, pi: FloatArray) -> Resolvent:

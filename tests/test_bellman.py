@@ -169,8 +169,9 @@ def test_krylov_and_lu_agree_with_dense_solves(gamma, kind, monkeypatch):
     dense = np.eye(mdp.S) - gamma * linear.policy_matrix(mdp, pi).toarray()
     V, d = np.linalg.solve(dense, r), np.linalg.solve(dense.T, mdp.p0)
     slack = 100 * EPS / (1 - gamma)
-    for states in (20_000, 0):  # LU for all, then Krylov for all
-        monkeypatch.setattr(linear, "_LU_STATES", states)
+    for dense, sparse in ((200, 0), (0, 20_000), (0, 0)):  # LAPACK, SuperLU, Krylov
+        monkeypatch.setattr(linear, "_DENSE_STATES", dense)
+        monkeypatch.setattr(linear, "_LU_STATES", sparse)
         np.testing.assert_allclose(solve_policy(mdp, pi, r), V, rtol=0, atol=slack * np.abs(V).max())
         np.testing.assert_allclose(solve_visits(mdp, pi), d, rtol=0, atol=slack * d.max())
         assert (solve_visits(mdp, pi) >= 0).all()

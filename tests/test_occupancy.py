@@ -15,6 +15,7 @@ from occmatch import (
     flow_matrix,
     flow_residual,
     grad_causal_entropy,
+    linear,
     occupancy,
     policy,
     sample_trajectories,
@@ -125,8 +126,10 @@ def test_tiny_rows_keep_their_digits():
     np.testing.assert_allclose(policy(rho), [[0.75, 0.25], [0.25, 0.75]], rtol=1e-13, atol=0)
 
 
-def test_visits_far_below_rounding_are_accurate_in_every_digit():
+@pytest.mark.parametrize("dense_states", [0, 200])
+def test_visits_far_below_rounding_are_accurate_in_every_digit(dense_states, monkeypatch):
     """One chance in 1e20 to move on: d(s) = (1e-20 gamma)^s / prod(1 - gamma stay), known in closed form."""
+    monkeypatch.setattr(linear, "_DENSE_STATES", dense_states)
     q, gamma, S = 1e-20, 0.9, 6
     P = np.zeros((S, 1, S))
     for s in range(S):
