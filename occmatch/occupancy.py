@@ -45,11 +45,8 @@ def policy(rho: FloatArray) -> FloatArray:
     rho = checks.nonnegative(checks.real_array(rho, "rho"), "rho")
     if rho.ndim != 2:
         raise ValueError(f"rho must have shape (S, A), but has shape {rho.shape}")
-    largest = rho.max(axis=1, keepdims=True)
-    visited = largest > 0.0
-    # Dividing by the largest entry first keeps the digits of rows that sum to a subnormal number.
-    scaled = np.divide(rho, largest, out=np.ones_like(rho), where=visited)
-    return scaled / scaled.sum(axis=1, keepdims=True)
+    total = rho.sum(axis=1, keepdims=True)
+    return np.divide(rho, total, out=np.full(rho.shape, 1.0 / rho.shape[1]), where=total > 0.0)
 
 
 def flow_residual(mdp: MDP, rho: FloatArray) -> FloatArray:

@@ -187,6 +187,19 @@ def test_large_garnets_go_by_krylov_and_grids_by_lu():
         assert np.abs(flow_residual(mdp, solved.rho)).max() <= 100 * EPS
 
 
+def test_krylov_answers_only_with_a_small_residual(monkeypatch):
+    mdp, rng = examples.garnet(300, 3, 4, 0.99, np.random.default_rng(11)), np.random.default_rng(12)
+    M, r = linear.policy_matrix(mdp, random_policy(mdp, rng)), rng.normal(size=mdp.S)
+    for rtol, residual in ((0.0, 100 * EPS), (1e-3, 1e-3)):
+        x = linear.krylov(M, mdp.gamma, r, rtol)
+        assert np.abs(r - x + mdp.gamma * (M @ x)).max() <= residual * max(
+            np.abs(r).max(), (rtol == 0.0) * np.abs(x).max()
+        )
+    monkeypatch.setattr(linear, "_PASSES", 1)
+    monkeypatch.setattr(linear, "_STEPS", 3)
+    assert linear.krylov(M, mdp.gamma, r) is None
+
+
 def test_where_krylov_stalls_lu_has_the_last_word():
     """A deterministic chain of 1500 states at gamma close to 1: 500 steps of BiCGSTAB cannot cross it."""
     S = 1500
