@@ -26,7 +26,9 @@ def transition_metric(mdp: MDP, switch: float = 1.0) -> sparse.csr_array:
     step.setdiag(0)
     step.eliminate_zeros()
     actions = np.ones((A, A)) - np.eye(A)
-    return (sparse.kron(step, np.eye(A)) + switch * sparse.kron(sparse.eye(S), actions)).tocsr()
+    lengths = (sparse.kron(step, np.eye(A)) + switch * sparse.kron(sparse.eye(S), actions)).tocsr()
+    lengths.eliminate_zeros()  # kron stores those of a dense factor, and a stored zero is an edge of length zero
+    return lengths
 
 
 def length_matrix(metric: Any) -> sparse.csr_array:
@@ -45,7 +47,7 @@ def length_matrix(metric: Any) -> sparse.csr_array:
     if lengths.shape[0] != lengths.shape[1]:
         raise ValueError(f"metric must have shape [S*A, S*A], but has shape {lengths.shape}")
     entries = lengths.tocoo()
-    bad = ~(np.isfinite(entries.data) & (entries.data >= 0)) | ((entries.row == entries.col) & (entries.data != 0))
+    bad = ~np.isfinite(entries.data) | np.where(entries.row == entries.col, entries.data != 0, entries.data <= 0)
     if bad.any():
         k = int(np.argmax(bad))
         raise ValueError(
