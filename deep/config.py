@@ -169,6 +169,7 @@ class GailConfig:
         default_factory=lambda: LearnerConfig(
             batch=1000,
             update_normaliser=False,
+            kl_decay=0.998,
             trpo=TrpoConfig(max_kl=0.04, fisher_fraction=0.5, backtracks=20, backtrack=0.85),
             value=ValueConfig(epochs=10),
         )

@@ -5,6 +5,7 @@ a thread of its own beside the next collection, and nothing that is computed cha
 it returns. Random numbers of the two sides come from separate generators.
 """
 
+import dataclasses
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -42,6 +43,10 @@ class LearnerConfig:
     """Initial log standard deviation of a Gaussian policy, in its action units."""
     update_normaliser: bool = True
     """Keep updating the observation statistics from what the policy meets."""
+    kl_decay: float = 1.0
+    """Factor on the KL bound an iteration: long steps while far from the expert, short ones once near."""
+    kl_floor: float = 0.005
+    """Least KL bound that the decay leaves."""
     trpo: TrpoConfig = field(default_factory=TrpoConfig)
     """The natural step."""
     value: ValueConfig = field(default_factory=ValueConfig)
@@ -65,6 +70,7 @@ class Learner:
         self.collector = Collector(simulator, acting)
         self.fisher, self.fitting = fisher, fitting
         self.env_steps = 0
+        self.updates = 0
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="value")
         self._pending: Future[None] | None = None
 
@@ -99,10 +105,11 @@ class Learner:
             x,
             acts,
             torch.from_numpy(standard.reshape(-1).astype(np.float32)),
-            config.trpo,
+            self._trust_region(),
             self.fisher,
             extra,
         )
+        self.updates += 1
         explained = value.explained_variance(v.reshape(-1), targets)
         if config.update_normaliser:
             self.policy.normaliser.update(batch.flat("obs"))
@@ -124,6 +131,12 @@ class Learner:
             "event": info.event,
         }
 
+    def _trust_region(self) -> TrpoConfig:
+        """The step's settings, with the KL bound of this iteration."""
+        config, trust = self.config, self.config.trpo
+        bound = trust.max_kl * config.kl_decay**self.updates
+        return dataclasses.replace(trust, max_kl=max(bound, min(trust.max_kl, config.kl_floor)))
+
     def _values(self, batch: Batch, end_value: np.ndarray | float) -> tuple[np.ndarray, np.ndarray]:
         """V(s_t) and V(s_{t+1}), [T, E]; the latter is `end_value` after termination."""
         v = self.value.predict(batch.flat("obs"), batch.flat("elapsed")).reshape(batch.rewards.shape)
@@ -144,7 +157,7 @@ class Learner:
         state |= {f"value_adam.{k}": v for k, v in adam_state(self.optimiser).items()}
         state |= {f"collector.{k}": torch.from_numpy(v) for k, v in self.collector.state_dict().items()}
         state |= {"fisher": self.fisher.get_state(), "fitting": self.fitting.get_state()}
-        return state | {"env_steps": torch.tensor(self.env_steps)}
+        return state | {"env_steps": torch.tensor(self.env_steps), "updates": torch.tensor(self.updates)}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         """Continue from state_dict() of a learner of the same configuration."""
@@ -156,6 +169,7 @@ class Learner:
         self.fisher.set_state(state["fisher"])
         self.fitting.set_state(state["fitting"])
         self.env_steps = int(state["env_steps"])
+        self.updates = int(state["updates"])
 
     def close(self) -> None:
         self._worker.shutdown(wait=True, cancel_futures=True)
