@@ -134,6 +134,7 @@ def draw(mdp: MDP, pi: FloatArray | None = None, ax: Axes | None = None) -> Axes
     """
     import matplotlib.pyplot as plt
     import networkx as nx
+    from matplotlib.patches import FancyArrowPatch
 
     weight = np.ones(mdp.shape) if pi is None else checks.policy(mdp, pi)
     if ax is None:
@@ -142,20 +143,33 @@ def draw(mdp: MDP, pi: FloatArray | None = None, ax: Axes | None = None) -> Axes
     position = nx.circular_layout(graph)
     if mdp.layout is not None:
         position = {s: (float(column), -float(row)) for s, (row, column) in enumerate(mdp.layout.cells)}
+    points = np.array(list(position.values()))
+    (left, low), (right, high) = points.min(axis=0) - 0.7, points.max(axis=0) + 0.7
+    ax.set(xlim=(left, right), ylim=(low, high), aspect="equal")
+    ax.set_axis_off()
     nx.draw_networkx_nodes(graph, position, ax=ax, node_color=mdp.p0, cmap="Blues", vmin=0.0, vmax=1.0, edgecolors="k")
     nx.draw_networkx_labels(graph, position, ax=ax, font_size=8)
     for a in range(mdp.A):
-        edges = [(s, to) for s, to, key in graph.edges(keys=True) if key == a]
-        shown = [(s, to, graph.edges[s, to, a]["probability"] * weight[s, a]) for s, to in edges]
-        shown = [(s, to, p) for s, to, p in shown if p > 0.0]
+        edges = [(s, to) for s, to, key in graph.edges(keys=True) if key == a and weight[s, a] > 0.0]
+        alpha = {(s, to): graph.edges[s, to, a]["probability"] * weight[s, a] for s, to in edges}
+        moves = [(s, to) for s, to in edges if s != to]
         nx.draw_networkx_edges(
-            nx.DiGraph([(s, to) for s, to, _ in shown]),
+            nx.DiGraph(moves),
             position,
             ax=ax,
-            edgelist=[(s, to) for s, to, _ in shown],
-            alpha=[p for _, _, p in shown],
+            edgelist=moves,
+            alpha=[alpha[edge] for edge in moves],
             edge_color=f"C{a}",
             connectionstyle=f"arc3,rad={0.1 + 0.08 * a}",
         )
-    ax.set_axis_off()
+        # networkx scales loops with the height of the picture, which hides them on a single row of states.
+        for s, _ in (edge for edge in edges if edge[0] == edge[1]):
+            x, y = position[s]
+            ends = {
+                "posA": (x - 0.1, y + 0.1),
+                "posB": (x + 0.1, y + 0.1),
+                "connectionstyle": f"arc3,rad={-1.5 - 0.6 * a}",
+            }
+            arrow = FancyArrowPatch(**ends, arrowstyle="-|>", mutation_scale=10, color=f"C{a}", alpha=alpha[s, s])
+            ax.add_patch(arrow)
     return ax

@@ -193,6 +193,27 @@ def test_empirical_measure_by_hand():
     assert empirical(mdp, iter(paths)) == pytest.approx(raw * 2 / 1.375, rel=1e-15)
 
 
+class Drawn:
+    """A generator whose uniform numbers are all `u`."""
+
+    def __init__(self, u):
+        self.u = u
+
+    def random(self, size):
+        return np.full(size, self.u)
+
+
+@pytest.mark.parametrize("u", [0.0, 0.25, 0.5, np.nextafter(1.0, 0.0)])
+def test_no_draw_on_a_boundary_hits_an_impossible_action(u):
+    """Probabilities 0, 1/4, 1/4, 1/2, 0: draws at their very sums must take the next action, never one of the zeros."""
+    mdp = MDP(np.full((128, 5, 128), 1 / 128), np.full(128, 1 / 128), 0.5)
+    pi = np.tile([0.0, 0.25, 0.25, 0.5, 0.0], (128, 1))
+    paths = sample_trajectories(mdp, pi, 3, 4, Drawn(u))
+    assert (paths.actions == {0.0: 1, 0.25: 2, 0.5: 3}.get(u, 3)).all()
+    states = sample_trajectories(mdp, pi, 1, 1, Drawn(u)).states
+    assert states[0, 0] == int(128 * u)
+
+
 def test_sampling_depends_on_the_generator_alone():
     mdp = MDPS["garnet"]
     pi = random_policy(mdp, np.random.default_rng(0))
