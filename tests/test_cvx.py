@@ -29,10 +29,9 @@ registered = pytest.mark.parametrize("name", REGISTERED)
 experts = pytest.mark.parametrize("expert", EXPERTS)
 
 
-def solve(problem: cp.Problem) -> float:
+def solve(problem: cp.Problem, solver: str = cp.CLARABEL) -> float:
     """The optimal value; +-inf as cvxpy reports infeasible and unbounded problems."""
-    # Clarabel gives up, rather than report infeasible, where equations contradict each other from the start.
-    problem.solve(solver=cp.HIGHS if problem.is_lp() else cp.CLARABEL)
+    problem.solve(solver=solver)
     return float(problem.value)
 
 
@@ -85,11 +84,13 @@ def test_the_supremum_over_costs_is_the_conjugate(name: str, expert: str) -> Non
 def test_the_conjugate_is_that_of_numpy(name: str, expert: str) -> None:
     rho_E = EXPERTS[expert]
     psi = REGISTERED[name](MDP_, rho_E)
+    # Clarabel gives up, rather than report infeasible, on rho = rho_E and rho = something else.
+    solver = cp.HIGHS if name in EXACT else cp.CLARABEL
     for point in (LEARNER, rho_E):
         rho = cp.Variable(MDP_.shape)
         value, domain = cvx.conjugate(psi, rho, rho_E)
         expected = psi.divergence(point, rho_E)
-        found = solve(cp.Problem(cp.Minimize(value), [*domain, rho == point]))
+        found = solve(cp.Problem(cp.Minimize(value), [*domain, rho == point]), solver)
         assert found == expected or found == pytest.approx(expected, abs=tiny(expected))
 
 
