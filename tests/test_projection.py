@@ -135,6 +135,20 @@ def test_gamma_zero_by_hand():
     np.testing.assert_allclose(project_kl(mdp, [[2.0, 6.0, 0.0]]), [[0.25, 0.75, 0.0]], rtol=0, atol=10 * EPS)
 
 
+@pytest.mark.parametrize("dense_states", [0, 100])
+@pytest.mark.parametrize("damping", [0.0, 0.5])
+def test_normal_equations_against_a_dense_solve(dense_states, damping, monkeypatch):
+    monkeypatch.setattr(normal_equations, "_DENSE_STATES", dense_states)
+    mdp, rng = MDPS["garnet"], np.random.default_rng(4)
+    M, r = flow_matrix(mdp), rng.normal(size=mdp.S)
+    weights = 10 ** rng.uniform(-3, 3, size=mdp.S * mdp.A)
+    matrix = M.toarray() * weights @ M.toarray().T + damping * np.eye(mdp.S)
+    expected = np.linalg.solve(matrix, r)
+    found = normal_equations.solve_normal(M, weights, r, damping)
+    # CG stops at 1e-10 of the scaled residual; scaling leaves a condition number of at most about 1e4.
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6 * np.abs(expected).max())
+
+
 def test_conjugate_gradients_give_the_same_answer(monkeypatch):
     mdp = MDPS["slippery grid"]
     x = targets(mdp)["wide"] + 1e-2
