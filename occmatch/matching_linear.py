@@ -1,9 +1,9 @@
-"""Linear solves with a fixed policy, as matching needs them: many, close to one another, and accurate where mass is tiny.
+"""Linear solves with a fixed policy, as matching needs them: many, alike, and accurate where mass is tiny.
 
-LU without pivoting keeps every entry of the visits d accurate however small (`linear` says why), and a step relative to d
-lives on that; it is taken where fill-in is small, which is for few states and for graphs as narrow as a grid in the plane.
-Elsewhere GMRES starts from the previous answer. Errors there are relative to the largest visits, and visits below them are
-lifted to that level: such states carry less mass than rounding moves about, on graphs that mix.
+LU without pivoting keeps every entry of the visits d accurate however small (`linear` says why), and a step relative
+to d lives on that; it is taken where fill-in is small, which is for few states and for graphs as narrow as a grid in
+the plane. Elsewhere GMRES starts from the previous answer. Errors there are relative to the largest visits, and
+visits below them are lifted to that level: such states carry less mass than rounding moves about, on graphs that mix.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ from occmatch.mdp import MDP
 # LU of so few states takes milliseconds whatever the fill-in.
 _FEW_STATES = 200
 
-# A grid of n x n states has bandwidth n in the ordering of Cuthill & McKee; up to this many times sqrt(S) counts as narrow.
+# A grid of n x n states has bandwidth n in the ordering of Cuthill & McKee; up to this many times sqrt(S) counts as
+# narrow.
 _NARROW = 3.0
 
 # Visits from GMRES below this share of the mass are its rounding; from LU they are right down to underflow.
@@ -62,7 +63,7 @@ class Linear:
         return splu(matrix, permc_spec=ordering, diag_pivot_thresh=0.0, options={"SymmetricMode": True})
 
     def visits(self, pi: FloatArray, guess: FloatArray | None = None, rtol: float = 1e-15) -> FloatArray:
-        """d [S] > 0 with d = p0 + gamma P_pi' d, to rounding by LU, to a residual of `rtol` ||d|| by GMRES from `guess`."""
+        """d [S] > 0 with d = p0 + gamma P_pi' d: by LU, or by GMRES from `guess` to a residual of `rtol` ||d||."""
         mdp, share = self.mdp, 1.0 - self.mdp.gamma
         if not self.direct:
             inflow = self.mixture(pi).T.tocsr()

@@ -31,9 +31,13 @@ _TINY = 1e-290
 # Slope of the objective, relative to its size, at which one more full step ends far below rounding.
 _SETTLED = 1e-13
 
-# And largest change of log pi: states whose mass is far below rounding have no slope to speak of, but the cost that they
-# are given counts in full for a policy that would go there.
-_SETTLED_U = 1e-5
+# And largest change of a policy row: states whose mass is far below rounding have no slope to speak of, but the cost
+# that they are given counts in full for a policy that would go there.
+_SETTLED_CHANGE = 1e-5
+
+# Relative entropy of a row of the new policy from the old, in nats. Along a path of n states a change multiplies the
+# visits at its end by up to e^n times this, which the linear flow equations of a step know nothing of.
+_LARGEST_CHANGE = 1.0
 
 # The most accurate that a direction is solved for.
 _TIGHTEST = 1e-9
@@ -54,11 +58,15 @@ class Iterate:
 
 @dataclass(frozen=True)
 class Progress:
-    """One step of the history: objective, its slope, the largest change of log pi, step length."""
+    """One step of the history: objective, its slope, the largest change of a policy row, step length.
+
+    The change of a row is the standard deviation of u under it, sqrt(sum_a pi u^2): to second order the square root of
+    twice its relative entropy.
+    """
 
     f: float
     slope: float
-    u: float
+    change: float
     t: float
 
 
@@ -84,15 +92,16 @@ def newton(
         dV, e, u = Newton(linear, np.exp(now.log_pi), now.d, kappa, lam).solve(G, forcing)
         slope = -float((now.rho * (lam * u**2 + kappa * (u + e[:, None]) ** 2)).sum())
         size = max(abs(now.f), lam)
-        found, t = _search(linear, now, u, e, slope, _ROUNDING * size, objective)
+        change = float(np.sqrt((np.exp(now.log_pi) * u**2).sum(axis=1).max()))
+        found, t = _search(linear, now, _limited(now.log_pi, u), e, slope, _ROUNDING * size, objective)
         if found is None:
             if forcing <= _TIGHTEST:
                 break
             forcing = _TIGHTEST  # the direction was too rough; solve for it again
             continue
         V, now = V + dV, found
-        history.append(Progress(now.f, slope, float(np.abs(u).max()), t))
-        if -slope <= _SETTLED * size and history[-1].u <= _SETTLED_U:
+        history.append(Progress(now.f, slope, change, t))
+        if -slope <= _SETTLED * size and change <= _SETTLED_CHANGE:
             break
         forcing = float(np.clip(loosest * np.sqrt(slope / before), _TIGHTEST, loosest))
         before = slope
@@ -136,6 +145,21 @@ def _search(
             return found, t
         t *= 0.5
     return None, 0.0
+
+
+def _limited(log_pi: FloatArray, u: FloatArray) -> FloatArray:
+    """u [S, A], halved in each state until no row of the policy moves by more than `_LARGEST_CHANGE`."""
+    taken = np.isfinite(log_pi)
+    u = u.copy()
+    for _ in range(60):
+        moved = log_pi + u
+        moved = moved - logsumexp(moved, axis=1, keepdims=True)
+        growth = np.where(taken, moved - np.where(taken, log_pi, 0.0), 0.0)
+        far = (np.exp(moved) * growth).sum(axis=1) > _LARGEST_CHANGE
+        if not far.any():
+            break
+        u[far] *= 0.5
+    return u
 
 
 def _iterate(
