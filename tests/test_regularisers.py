@@ -267,8 +267,8 @@ def test_prox_minimises_with_the_curvature_of_its_square(name: str, pair: str) -
         return
     w = psi.prox(v, step)
     least = psi.value(coordinates(w)) + ((w - v) ** 2).sum() / (2 * step)
-    for scale in np.geomspace(1e-3, 2, 12):
-        other = psi.prox(w + scale * rng.normal(size=w.shape), 1e-3)
+    others = [psi.prox(w + scale * rng.normal(size=w.shape), 1e-3) for scale in np.geomspace(1e-3, 2, 5)]
+    for other in (*others, w + 0.02 * (v - w), w - 0.02 * (v - w)):  # a wrong step is off along this line
         value = psi.value(coordinates(other)) + ((other - v) ** 2).sum() / (2 * step)
         assert value >= least + ((other - w) ** 2).sum() / (2 * step) - ROUNDING * (1 + abs(least))
 
