@@ -37,7 +37,8 @@ def test_cloning_recovers_a_discrete_expert() -> None:
     rng = np.random.default_rng(1)
     obs = rng.normal(size=(600, 2))
     acts = np.where(obs[:, 0] > 0.5, 2, np.where(obs[:, 1] > 0, 1, 0))
-    policy, _ = bc.clone(DISCRETE, Demos(obs, acts, np.array([600])), (32,), BcConfig(epochs=200), np.random.SeedSequence(0))
+    pairs = Demos(obs, acts, np.array([600]))
+    policy, _ = bc.clone(DISCRETE, pairs, (32,), BcConfig(epochs=200), np.random.SeedSequence(0))
     assert (policy.act(obs) == acts).mean() > 0.95
 
 
