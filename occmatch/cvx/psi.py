@@ -89,6 +89,9 @@ def _(regulariser: regularisers.Surrogate, c: cp.Expression, rho_E: Array) -> Fo
     if isinstance(loss, losses.Exponential):
         return shift - mass[seen] @ cp.inv_pos(-inside), constraints
     m = cp.Variable(inside.shape)
+    if isinstance(loss, losses.ExponentialLinear):
+        value = cp.sum(cp.exp(m + np.log(mass[seen]))) + mass[seen] @ m
+        return shift - value, [*constraints, phi(loss, m) <= -inside]
     return shift - mass[seen] @ phi(loss, -m), [*constraints, phi(loss, m) <= -inside]
 
 
@@ -100,8 +103,8 @@ def _(regulariser: regularisers.FDivergence, c: cp.Expression, rho_E: Array) -> 
     constraints = [] if upper == np.inf or seen.all() else [c[np.nonzero(~seen)] <= upper]
     if not seen.any():
         return inner(mass - rho_E, c), constraints
-    value, domain = f_conjugate(regulariser.name, c[np.nonzero(seen)])
-    return inner(mass - rho_E, c) - mass[seen] @ value, [*constraints, *domain]
+    value, domain = f_conjugate(regulariser.name, c[np.nonzero(seen)], mass[seen])
+    return inner(mass - rho_E, c) - value, [*constraints, *domain]
 
 
 def phi(loss: losses.Loss, m: cp.Expression) -> cp.Expression:
@@ -119,21 +122,24 @@ def phi(loss: losses.Loss, m: cp.Expression) -> cp.Expression:
     raise TypeError(f"no cvxpy form is registered for the loss {type(loss).__name__}")
 
 
-def f_conjugate(name: str, y: cp.Expression) -> Form:
-    """f*(y), convex, elementwise, and the domain where cvxpy does not imply it."""
+def f_conjugate(name: str, y: cp.Expression, q: Array) -> Form:
+    """sum q f*(y), convex, for q > 0, and the domain where cvxpy does not imply it.
+
+    Where f* grows without bound a small q belongs to a large f*: q goes inside, so that both are of moderate size.
+    """
     match name:
         case "kl":
-            return cp.exp(y) - 1, []
+            return cp.sum(cp.exp(y + np.log(q))) - q.sum(), []
         case "reverse_kl":
-            return -cp.log(1 - y), []
+            return -q @ cp.log(1 - y), []
         case "chi2":
-            return cp.square(cp.pos(y + 2)) / 4 - 1, []
+            return cp.sum_squares(cp.multiply(np.sqrt(q) / 2, cp.pos(y + 2))) - q.sum(), []
         case "hellinger":
-            return cp.inv_pos(1 - y) - 1, []
+            return q @ cp.inv_pos(1 - y) - q.sum(), []
         case "js":
-            return -cp.log(2 - cp.exp(y)), []
+            return -q @ cp.log(2 - cp.exp(y)), []
         case "tv":
-            return cp.maximum(y, -0.5), [y <= 0.5]
+            return q @ cp.maximum(y, -0.5), [y <= 0.5]
     raise TypeError(f"no cvxpy form is registered for the f-divergence {name}")
 
 

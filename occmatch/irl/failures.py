@@ -8,7 +8,8 @@ from occmatch.bellman import rl
 from occmatch.candidate import Candidate, Infeasible, NotAttained, Unbounded
 from occmatch.irl import dual, program
 from occmatch.irl.dual import Array, Problem
-from occmatch.occupancy import flow_residual
+from occmatch.irl.support import matches_exactly
+from occmatch.occupancy import flow_residual, occupancy, policy
 
 STEPS = (4.0, 8.0, 16.0, 32.0, 64.0)
 """Nats by which the costs of the sequence rule out what must be ruled out: a policy leak of e^-step, down to e^-64."""
@@ -17,6 +18,9 @@ STEPS = (4.0, 8.0, 16.0, 32.0, 64.0)
 def not_attained(problem: Problem, ray: Array, c: Array, V: Array, pi: Array, rho: Array, method: str) -> NotAttained:
     """The limit (pi, rho) and costs c + k ray whose dual values rise to its value."""
     mdp, psi, lam = problem.mdp, problem.psi, problem.lam
+    if matches_exactly(psi):  # then the limit is known, and better than any solver's
+        pi = policy(problem.rho_E)
+        rho = occupancy(mdp, pi)
     ray_V = rl(mdp, ray, 0.0).V
     # Per unit of k an excluded pair falls behind the value of its state by its slack; `lag` is where it starts.
     slack = ray + mdp.gamma * mdp.expect(ray_V) - ray_V[:, None]
@@ -44,7 +48,7 @@ def not_attained(problem: Problem, ray: Array, c: Array, V: Array, pi: Array, rh
     s, a = (int(k) for k in np.argwhere(ray != 0)[0])
     message = (
         f"the optimal policy exists, but the cost that makes it optimal is infinite, first at [{s}, {a}]. Likely "
-        "causes: (a) the expert never takes an action that entropy would take under any finite cost (a deterministic expert) "
+        "causes: (a) a deterministic expert: it never takes an action that entropy would take under any finite cost, "
         "and psi forbids mass where the expert has none; (b) the expert visits a state that no policy reaches. "
         "Choose a psi that is finite there (logistic, js, hellinger), or take a member of `sequence`"
     )

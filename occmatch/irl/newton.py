@@ -67,10 +67,10 @@ def _solve_costs(problem: Problem, max_iter: int) -> Outcome:
             dc, dV = _step(problem, r, pi, rho, np.where(held, 0.0, psi.d2value(np.where(held, -1.0, c))), held)
         decrement = float(np.vdot(r, dc))
         primal = primal_value(problem, rho)
-        # Below the rounding of the objective only the gap, or the gradient where the gap is infinite, shows progress.
+        # Below the rounding of the objective only the gap shows progress, or the gradient where psi* is an indicator.
         rounding = noise(problem, V)
         settled = decrement <= rounding
-        left = abs(primal - value) if primal < np.inf else size
+        left = size if exact else abs(primal - value)
         if settled and (left <= 1e-15 * (1 + abs(value)) or left >= 0.5 * previous):
             break
         t = 1.0

@@ -21,6 +21,7 @@ from scipy import sparse
 from occmatch import cvx
 from occmatch.candidate import NoBestCost
 from occmatch.irl.dual import Array, Outcome, Problem
+from occmatch.irl.polish import polish, separable
 from occmatch.occupancy import policy
 from occmatch.regularisers import Lipschitz, Regulariser
 
@@ -53,7 +54,15 @@ def solve(problem: Problem) -> Outcome | str:
         costs.append(problem.psi.best_cost(solution.rho, problem.rho_E))
     except NoBestCost:
         pass  # the multipliers are feasible only up to the solver's tolerance
-    return Outcome(tuple(costs), (solution.pi, from_duals), solution.iterations)
+    policies = [solution.pi, from_duals]
+    if separable(problem):
+        V, rho = solution.V, solution.rho
+        for _ in range(2):
+            c, pi = polish(problem, V, rho)
+            costs.append(c)
+            policies.append(pi)
+            V, _, rho = problem.answer(c)
+    return Outcome(tuple(costs), tuple(policies), solution.iterations)
 
 
 def solve_program(problem: Problem, bound: float | None = None) -> Solution:

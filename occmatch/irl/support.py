@@ -7,11 +7,8 @@ and starts from a state that free pairs reach. Then, for lam > 0,
     p0 touches an unsafe state                     =>  psi* = +inf on D: the dual is unbounded
     a live state has an action that is not free    =>  its optimal cost is +inf: the dual is not attained
 
-because the entropy would give that action positive probability under any finite cost. Where psi does not depend on the
-cost along a linear space (features of a constant psi, constants on the components of a metric) the same two questions
-are linear programs over the recession directions of the dual:
-
-    V(s) <= c(s, a) + gamma (P V)(s, a),   c in that space,   p0.V - <rho_E, c> > 0   (unbounded), or = 0 with slack.
+because the entropy would give that action positive probability under any finite cost. Where psi is blind to a linear
+space of costs the same two questions are linear programs (`recession`).
 """
 
 from __future__ import annotations
@@ -19,13 +16,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import sparse
-from scipy.optimize import linprog
-from scipy.sparse import csgraph
 
 from occmatch.bellman import rl
 from occmatch.candidate import NoBestCost, Unbounded
+from occmatch.graph import reachable, viable
 from occmatch.irl.dual import Array
+from occmatch.irl.recession import recession
 from occmatch.mdp import MDP
 from occmatch.occupancy import flow_residual, occupancy, policy
 from occmatch.regularisers import Constant, FDivergence, Lipschitz, Regulariser, Surrogate
@@ -49,9 +45,9 @@ def analyse(mdp: MDP, rho_E: Array, psi: Regulariser, lam: float) -> Support | U
     if isinstance(psi, Constant | Surrogate) and matches_exactly(psi):
         found = _exact(mdp, rho_E, psi)
     elif isinstance(psi, Constant):
-        found = _recession(mdp, rho_E, psi.features.reshape(-1, psi.features.shape[2]))
+        found = _face(mdp, rho_E, psi.features.reshape(-1, psi.features.shape[2]))
     elif isinstance(psi, Lipschitz):
-        found = _recession(mdp, rho_E, psi.components())
+        found = _face(mdp, rho_E, psi.components())
     elif isinstance(psi, Surrogate | FDivergence) and np.array_equal(psi.rho_E, rho_E):
         found = _separable(mdp, rho_E, psi)
     else:
@@ -83,9 +79,9 @@ def _exact(mdp: MDP, rho_E: Array, psi: Regulariser) -> Support | Unbounded:
 
 def _separable(mdp: MDP, rho_E: Array, psi: Surrogate | FDivergence) -> Support | Unbounded:
     allowed = ~psi.forbidden(rho_E)
-    safe, paths = _safe(mdp, allowed)
+    paths = viable(mdp, allowed)
     residual = flow_residual(mdp, rho_E)
-    if (mdp.p0[~safe] > 0).any():
+    if (mdp.p0[~paths.any(axis=1)] > 0).any():
         ray_V = _violation(mdp, allowed)
         ray = np.where(allowed, 0.0, ray_V[:, None] - mdp.gamma * mdp.expect(ray_V))
         message = (
@@ -94,7 +90,7 @@ def _separable(mdp: MDP, rho_E: Array, psi: Surrogate | FDivergence) -> Support 
             "stays finite off the expert's support was meant (logistic, js, hellinger, tv)"
         )
         return Unbounded(ray, ray_V, float(mdp.p0 @ ray_V), residual, message)
-    live = _reached(mdp, paths)
+    live = _visited(mdp, paths)
     free = paths & live[:, None]
     ray = (live[:, None] & ~free).astype(float)
     rho = occupancy(mdp, policy(free.astype(float)))
@@ -112,81 +108,20 @@ def _separable(mdp: MDP, rho_E: Array, psi: Surrogate | FDivergence) -> Support 
     return Support(free, ray)
 
 
-def _recession(mdp: MDP, rho_E: Array, basis: Array) -> Support | Unbounded:
-    """The two linear programs of the module docstring, costs in the span of the columns of `basis` [S*A, k]."""
-    S, A = mdp.shape
-    head = sparse.csr_array((np.ones(S * A), (np.arange(S * A), np.arange(S * A) // A)), shape=(S * A, S))
-    scale = np.abs(basis).max(axis=0)
-    columns = basis / np.where(scale > 0, scale, 1.0)
-    # slack = c + gamma P V - V as a function of (w, V)
-    slack = sparse.hstack([sparse.csr_array(columns), mdp.gamma * mdp.P - head]).tocsr()
-    gain = np.concatenate([-columns.T @ rho_E.ravel(), mdp.p0])
-    size = float(np.abs(columns).max() * rho_E.sum() + 1)
-    k = columns.shape[1]
-
-    def split(x: Array) -> tuple[Array, Array]:
-        return (columns @ x[:k]).reshape(S, A), x[k : k + S]
-
-    rise = _linprog(-gain / size, A_ub=sparse.vstack([-slack, gain[None] / size]), b_ub=np.append(np.zeros(S * A), 1.0))
-    if -rise.fun > 0.5:
-        ray, ray_V = split(rise.x)
-        message = (
-            "no occupancy measure of this MDP has the expert's feature expectations. Likely causes: (a) rho_E was "
-            "estimated from finite data; (b) it is normalised to sum 1 instead of 1/(1-gamma); (c) features that are "
-            "constant on some states fix a mass that rho_E does not have"
-        )
-        return Unbounded(ray, ray_V, float(gain @ rise.x), flow_residual(mdp, rho_E), message)
-    count = sparse.eye_array(S * A)
-    spread = _linprog(
-        np.concatenate([np.zeros(k + S), -np.ones(S * A)]),
-        A_ub=sparse.vstack(
-            [sparse.hstack([-slack, count]), sparse.csr_array(np.append(-gain / size, np.zeros(S * A))[None])]
-        ),
-        b_ub=np.zeros(S * A + 1),
-        bounds=[(None, None)] * (k + S) + [(0, 1)] * (S * A),
-    )
-    paths = (spread.x[k + S :] < 0.5).reshape(S, A)
-    live = _reached(mdp, paths)
+def _face(mdp: MDP, rho_E: Array, basis: Array) -> Support | Unbounded:
+    found = recession(mdp, rho_E, basis)
+    if isinstance(found, Unbounded):
+        return found
+    paths, ray = found
+    live = _visited(mdp, paths)
     free = paths & live[:, None]
     barred = bool((live[:, None] & ~free).any())
-    return Support(free, split(spread.x)[0]) if barred else Support(np.ones((S, A), bool), np.zeros((S, A)))
+    return Support(free, ray) if barred else Support(np.ones(mdp.shape, dtype=bool), np.zeros(mdp.shape))
 
 
-def _linprog(objective: Array, A_ub: sparse.sparray, b_ub: Array, bounds: object = (None, None)):
-    result = linprog(objective, A_ub=sparse.csr_array(A_ub), b_ub=b_ub, bounds=bounds, method="highs")
-    if result.status != 0:
-        raise ArithmeticError(f"HiGHS did not solve the recession program: {result.message}")
-    return result
-
-
-def _safe(mdp: MDP, allowed: Array) -> tuple[Array, Array]:
-    """States from which some policy stays on allowed pairs for ever [S], and the pairs it may use [S, A]."""
-    safe, paths = np.ones(mdp.S, dtype=bool), allowed
-    while True:
-        paths = allowed & (mdp.expect((~safe).astype(float)) == 0) if mdp.gamma > 0 else allowed
-        shrunk = safe & paths.any(axis=1)
-        if (shrunk == safe).all():
-            return safe, paths
-        safe = shrunk
-
-
-def _reached(mdp: MDP, paths: Array) -> Array:
-    """States [S] that some policy on the pairs `paths` visits from p0."""
-    reached = mdp.p0 > 0
-    if mdp.gamma == 0:
-        return reached
-    S, A = mdp.shape
-    choose = sparse.csr_array(
-        (paths.ravel().astype(float), np.arange(S * A), np.arange(0, S * A + 1, A)), shape=(S, S * A)
-    )
-    step = sparse.csr_array(choose @ mdp.P)
-    step.eliminate_zeros()
-    start = sparse.csr_array(reached.astype(float)[None])
-    graph = sparse.vstack([sparse.hstack([step, sparse.csr_array((S, 1))]), sparse.hstack([start, [[0.0]]])]).tocsr()
-    order = csgraph.breadth_first_order(graph, S, return_predecessors=False)
-    reached = np.zeros(S + 1, dtype=bool)
-    reached[order] = True
-    return reached[:S]
+def _visited(mdp: MDP, paths: Array) -> Array:
+    """States [S] with mass under some policy on the pairs `paths`; at gamma = 0 only the first state has any."""
+    return reachable(mdp, paths) if mdp.gamma > 0 else mdp.p0 > 0
 
 
 def _violation(mdp: MDP, allowed: Array) -> Array:

@@ -14,7 +14,7 @@ from scipy.sparse.linalg import splu
 
 from occmatch.irl.dual import Array, Outcome, Problem, Record, noise, primal_value
 from occmatch.linear import policy_matrix
-from occmatch.regularisers import L2Ball, Quadratic
+from occmatch.regularisers import Constant, L2Ball, Quadratic
 
 ARMIJO = 1e-4  # Nocedal & Wright (2006), section 3.1
 NULL = 1e-13
@@ -46,7 +46,7 @@ def solve_weights(problem: Problem, max_iter: int) -> Outcome:
         primal = primal_value(problem, rho)
         rounding = noise(problem, V)
         settled = gain <= rounding
-        left = abs(primal - value) if primal < np.inf else size
+        left = size if isinstance(psi, Constant) else abs(primal - value)
         if settled and (left <= 1e-15 * (1 + abs(value)) or left >= 0.5 * previous):
             break
         t = 1.0
