@@ -32,7 +32,7 @@ from scipy.special import xlogy
 from occmatch import checks
 from occmatch.bellman import hard_backup, q_values, soft_backup
 from occmatch.candidate import Candidate
-from occmatch.certificate_rounding import dual_rounding, primal_rounding, psi_rounding
+from occmatch.certificate_rounding import dual_rounding, is_indicator, primal_rounding, psi_rounding
 from occmatch.linear import resolvent
 from occmatch.mdp import MDP
 from occmatch.occupancy import flow_residual, policy
@@ -46,7 +46,8 @@ class Certificate:
     """What is proved of a candidate: dual <= optimum <= primal, up to `rounding`.
 
     `gap` = primal - dual = fenchel + slackness + bellman; `relative_gap` = gap / `scale`,
-    scale = max(|primal|, |dual|, lam / (1 - gamma)), the last being lam H of a policy with one nat in every state.
+    scale = max(|primal|, |dual|, lam / (1 - gamma)), the last being lam H of a policy with one nat in every state
+    (infinite values left out).
     `flow_residual` is (1 - gamma) ||d - p0 - gamma P' rho||_1 of rho as claimed, `moved` = (1 - gamma) ||rho' -
     rho||_1; both are shares of the whole mass. `rounding` bounds the floating-point error of `gap`, to first order.
     """
@@ -130,8 +131,9 @@ def certify(
     negative_entropy = lam * float(xlogy(feasible, pi).sum())
     pairing = float((feasible * cost).sum())
     dual_psi = psi.dual_value(cost, rho_E)
-    # Fenchel and Young: psi* below <x, c> - psi(c) is rounding, as where psi* is the indicator of a point.
-    divergence = max(psi.divergence(feasible, rho_E), pairing + dual_psi)
+    divergence = psi.divergence(feasible, rho_E)
+    if is_indicator(psi) and divergence < np.inf:
+        divergence = max(divergence, pairing + dual_psi)  # x is off the point by rounding; Fenchel and Young hold at x
     primal = negative_entropy + divergence
 
     TV = soft_backup(mdp, cost, V, lam)[0] if lam > 0.0 else hard_backup(mdp, cost, V)[0]
@@ -142,7 +144,7 @@ def certify(
     slackness = float((feasible * (q_values(mdp, cost, V) - V[:, None])).sum()) + negative_entropy
     gap = primal - dual
     share = 1.0 - mdp.gamma
-    scale = max(abs(primal), abs(dual), lam / share) or 1.0
+    scale = max(abs(x) for x in (primal, dual, lam / share) if np.isfinite(x)) or 1.0
     rounding = (
         primal_rounding(mdp, feasible, pi, V, lam)
         + psi_rounding(psi, cost, feasible, rho_E, divergence)

@@ -47,12 +47,17 @@ def psi_rounding(psi: Regulariser, cost: FloatArray, rho: FloatArray, rho_E: Flo
     if isinstance(psi, (Expression, Lipschitz)):
         return _SOLVER_RTOL * size
     rounding = UNIT * (_OPERATIONS + _depth(rho.size)) * size
-    if isinstance(psi, Constant) or (isinstance(psi, Surrogate) and psi.is_linear):
+    if is_indicator(psi):
         rounding += float((np.abs(rho - rho_E) * np.abs(cost)).sum())
     if psi.features is not None or isinstance(psi, Simplex):
         # A cost counts as a combination of features up to DOMAIN_RTOL; after repair only rounding is left of that.
         rounding += min(16 * UNIT * cost.size, DOMAIN_RTOL) * size
     return rounding
+
+
+def is_indicator(psi: Regulariser) -> bool:
+    """Whether psi* is the indicator of a point or a subspace, which rounding alone may miss."""
+    return isinstance(psi, Constant) or (isinstance(psi, Surrogate) and psi.is_linear)
 
 
 def dual_rounding(mdp: MDP, cost: FloatArray, V: FloatArray, lam: float) -> float:
