@@ -115,8 +115,8 @@ def test_the_program_holds_the_policy_twice(lam: float) -> None:
 def test_polish_solves_each_pair_by_itself() -> None:
     mdp, rho_E = instance(4)
     psi = FDivergence("kl", rho_E)
-    problem = Problem(mdp, rho_E, psi, 1.0, np.ones(mdp.shape, bool))
-    found = om.irl(mdp, rho_E, psi, method="newton")
+    problem = Problem(mdp, rho_E, psi, 0.4, np.ones(mdp.shape, bool))
+    found = om.irl(mdp, rho_E, psi, 0.4, "newton")
     cost, pi = polish(problem, found.V, found.rho)
     assert cost == pytest.approx(found.cost, abs=NEWTON_GAP * 1e3)
     assert pi == pytest.approx(found.pi, abs=NEWTON_GAP * 1e3)

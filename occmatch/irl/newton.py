@@ -141,7 +141,6 @@ def _step(problem: Problem, r: Array, pi: Array, rho: Array, bend: Array, held: 
     inner = np.where(held, 0.0, pi**2 / a).sum(axis=1)
     matrix = sparse.block_array([[B.T @ B.multiply(h[:, None]), -low], [low.T, sparse.diags_array(inner)]]).tocsc()
     right = np.concatenate([B.T @ np.where(held, 0.0, weight * r / a).ravel(), (pi * r / a).sum(axis=1)])
-    # States differ in mass by orders of magnitude: scale the equations of y by it.
     x = splu(matrix).solve(right)
     dV, y = x[:S], x[S:]
     slope = (B @ dV).reshape(S, A)
