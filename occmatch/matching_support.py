@@ -24,7 +24,7 @@ BoolArray = np.ndarray
 class Support:
     """The part of `whole` that measures may visit: its `states` [S'] as an MDP of their own, and `allowed` [S', A].
 
-    Rows of `mdp` at pairs that are not allowed are self-loops, never taken.
+    Rows of `mdp` at pairs that are not allowed, or all of them if gamma = 0, are self-loops: they never matter.
     """
 
     whole: MDP
@@ -50,7 +50,7 @@ def support(mdp: MDP, forbidden: BoolArray) -> Support | None:
         dead = ~allowed.any(axis=1)
         if (mdp.p0[dead] > 0).any():
             return None
-        enters = mdp.expect(dead.astype(np.float64)) > 0
+        enters = mdp.gamma * mdp.expect(dead.astype(np.float64)) > 0
         if not (allowed & enters).any():
             break
         allowed &= ~enters
@@ -61,8 +61,10 @@ def support(mdp: MDP, forbidden: BoolArray) -> Support | None:
 
 
 def _reachable(mdp: MDP, allowed: BoolArray) -> np.ndarray:
-    """States entered with positive probability from p0 through allowed pairs, by one search from a virtual source."""
+    """States that p0 has mass on or that allowed pairs lead to from there, by one search from a virtual source."""
     S, A = mdp.shape
+    if mdp.gamma == 0.0:  # what comes after the first step has no weight
+        return np.flatnonzero(mdp.p0 > 0)
     rows = np.repeat(np.arange(S * A), np.diff(mdp.P.indptr))
     taken = allowed.reshape(-1)[rows]
     starts = np.flatnonzero(mdp.p0 > 0)
@@ -81,7 +83,7 @@ def _sub_mdp(mdp: MDP, states: np.ndarray, allowed: BoolArray) -> MDP:
     position = np.full(mdp.S, -1)
     position[states] = np.arange(count)
     part = mdp.P[rows].tocoo()
-    stay = ~allowed.reshape(-1)
+    stay = ~allowed.reshape(-1) | (mdp.gamma == 0.0)
     keep = ~stay[part.row]
     loops = np.flatnonzero(stay)
     kernel = csr_array(
