@@ -1,0 +1,122 @@
+"""The strategies reach the corners, so that no statement is tested on easy instances only."""
+
+import numpy as np
+import pytest
+from hypothesis import find, given, settings
+from hypothesis import strategies as st
+from hypothesis.errors import NoSuchExample
+
+from occmatch import MDP, flow_residual, visits
+from theory.strategies import LEAST, Instance, costs, examples, instances, mdps, measures, policies, positive_instances
+
+ENTRY = 1e-12
+"""Rounding of a linear solve at gamma 0.99: condition 200, a few units in the last place, mass 100."""
+
+
+def dense(mdp: MDP) -> np.ndarray:
+    return mdp.P.toarray().reshape(mdp.S, mdp.A, mdp.S)
+
+
+def certain(mdp: MDP) -> np.ndarray:
+    """[S, A]: whether the next state is known."""
+    return (dense(mdp) == 1.0).any(axis=2)
+
+
+def never_reached(mdp: MDP) -> np.ndarray:
+    """[S]: states that no policy reaches, by closing the set of reached ones."""
+    seen = mdp.p0 > 0
+    for _ in range(mdp.S if mdp.gamma > 0 else 0):
+        seen = seen | (dense(mdp)[seen] > 0).any(axis=(0, 1))
+    return ~seen
+
+
+CORNERS = {
+    "one state": lambda i: i.mdp.S == 1,
+    "one action": lambda i: i.mdp.A == 1 and i.mdp.S > 1,
+    "most states and actions": lambda i: i.mdp.shape == (6, 3),
+    "gamma 0": lambda i: i.mdp.gamma == 0.0,
+    "gamma 0.99": lambda i: i.mdp.gamma == 0.99,
+    "gamma in between": lambda i: i.mdp.gamma not in (0.0, 0.5, 0.9, 0.99),
+    "all rows deterministic": lambda i: i.mdp.S > 2 and i.mdp.A > 1 and certain(i.mdp).all(),
+    "some rows deterministic": lambda i: i.mdp.S > 2 and 0 < certain(i.mdp).sum() < certain(i.mdp).size,
+    "kernel without zeros": lambda i: i.mdp.S > 2 and (dense(i.mdp) > 0).all(),
+    "identical actions": lambda i: i.mdp.A > 1 and i.mdp.S > 2 and (dense(i.mdp) == dense(i.mdp)[:, :1]).all(),
+    "an absorbing state": lambda i: i.mdp.S > 2 and any((dense(i.mdp)[s, :, s] == 1).all() for s in range(i.mdp.S)),
+    "zeros in p0": lambda i: (i.mdp.p0 == 0).any() and (i.mdp.p0 < 1).all(),
+    "p0 in one state": lambda i: i.mdp.S > 1 and (i.mdp.p0 == 1).any(),
+    "a state that nothing reaches": lambda i: i.mdp.gamma > 0 and never_reached(i.mdp).any(),
+    "a state that the expert avoids": lambda i: (visits(i.rho_E)[~never_reached(i.mdp)] == 0).any(),
+    "rho_E positive": lambda i: i.mdp.S > 2 and i.mdp.A > 1 and (i.rho_E > 0).all(),
+    "zeros of rho_E in a visited state": lambda i: ((i.rho_E == 0).any(axis=1) & (visits(i.rho_E) > 0)).any(),
+    "deterministic expert": lambda i: i.mdp.A > 1 and i.mdp.S > 2 and (i.pi_E.max(axis=1) == 1).all(),
+    "expert deterministic in some states": lambda i: 0 < (i.pi_E.max(axis=1) == 1).sum() < i.mdp.S and i.mdp.A > 1,
+}
+
+
+@pytest.fixture(scope="module")
+def drawn() -> list[Instance]:
+    """What one test of 300 examples sees."""
+    seen: list[Instance] = []
+
+    @settings(max_examples=300, derandomize=True, database=None, deadline=None)
+    @given(instances())
+    def collect(instance: Instance) -> None:
+        seen.append(instance)
+
+    collect()
+    return seen
+
+
+@pytest.mark.parametrize("corner", CORNERS)
+def test_corners_are_reached(corner: str, drawn: list[Instance]) -> None:
+    share = np.mean([bool(CORNERS[corner](instance)) for instance in drawn])
+    assert share >= 0.01, f"{corner}: {share:.1%} of the instances"
+
+
+@pytest.mark.parametrize(
+    "corner",
+    [
+        lambda c: (c == 0).all() and c.size > 2,
+        lambda c: (c == 0).any() and (np.ptp(c, axis=1) > 0).any(),
+        lambda c: c.shape[1] > 1 and (np.ptp(c, axis=1) == 0).all() and (c != 0).all(),
+        lambda c: np.unique(c).size < c.size and {-1.0, 0.0, 1.0} <= set(c.flat),
+        lambda c: np.unique(c).size == c.size > 6,
+    ],
+    ids=["zero", "zeros", "ties of all actions", "ties", "no ties"],
+)
+def test_costs_reach_their_corners(corner) -> None:
+    found = find(mdps().flatmap(costs), corner, settings=settings(max_examples=2000, derandomize=True, database=None))
+    assert corner(found)
+
+
+def test_what_is_not_asked_for_is_not_drawn() -> None:
+    with pytest.raises(NoSuchExample):
+        find(
+            mdps(max_states=2), lambda m: m.S > 2, settings=settings(max_examples=200, derandomize=True, database=None)
+        )
+
+
+@examples(60)
+@given(mdps(), st.data())
+def test_measures_lie_in_the_flow_polytope(mdp: MDP, data: st.DataObject) -> None:
+    rho = data.draw(measures(mdp))
+    assert (rho >= 0).all()
+    assert np.abs(flow_residual(mdp, rho)).max() <= ENTRY * rho.sum()
+
+
+@examples(60)
+@given(positive_instances())
+def test_positive_instances_are_positive(instance: Instance) -> None:
+    mdp, pi_E, rho_E = instance
+    assert mdp.p0.min() >= LEAST / mdp.S - ENTRY
+    assert pi_E.min() >= LEAST / mdp.A - ENTRY
+    assert (rho_E > 0).all()
+
+
+@examples(30)
+@given(mdps(), st.data())
+def test_policies_are_of_the_kind_asked_for(mdp: MDP, data: st.DataObject) -> None:
+    assert (data.draw(policies(mdp, "interior")) > 0).all()
+    assert set(data.draw(policies(mdp, "deterministic")).flat) <= {0.0, 1.0}
+    for kind in ("any", "sparse"):
+        assert np.abs(data.draw(policies(mdp, kind)).sum(axis=1) - 1).max() <= ENTRY
