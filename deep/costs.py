@@ -24,6 +24,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from deep import backprop
 from deep.envs import EnvSpec
 from deep.nets import Normaliser, mlp
 from occmatch.losses import Loss
@@ -109,27 +110,39 @@ def reward(loss: Loss, form: RewardForm, m: Tensor) -> Tensor:
     return -m
 
 
-def objective(net: MarginNet, loss: Loss, learner: Side, expert: Side) -> Tensor:
-    """The risk E_pi[phi(m)] + E_piE[phi(-m)], absorbing shares included."""
-    total = torch.zeros((), device=net.device)
+@dataclass(frozen=True)
+class Scores:
+    """Margins [N] of a side's rows, the margin of the end state where there is one, and its share."""
+
+    margins: Tensor
+    end: Tensor | None
+    absorbing: float
+
+
+def scores(net: MarginNet, side: Side) -> Scores:
+    """The margins of a side."""
+    return Scores(net(side.rows), net(net.end_row()) if side.absorbing > 0 else None, side.absorbing)
+
+
+def risk(loss: Loss, learner: Scores, expert: Scores) -> Tensor:
+    """E_pi[phi(m)] + E_piE[phi(-m)], absorbing shares included."""
+    total = torch.zeros((), device=learner.margins.device)
     for side, sign in ((learner, 1.0), (expert, -1.0)):
-        total = total + (1 - side.absorbing) * loss.phi(sign * net(side.rows)).mean()
-        if side.absorbing > 0:
-            total = total + side.absorbing * loss.phi(sign * net(net.end_row())).mean()
+        total = total + (1 - side.absorbing) * loss.phi(sign * side.margins).mean()
+        if side.end is not None:
+            total = total + side.absorbing * loss.phi(sign * side.end).mean()
     return total
 
 
-def gradient_penalty(net: MarginNet, learner: Tensor, expert: Tensor, generator: torch.Generator) -> Tensor:
-    """E ||grad m(x)||^2 at x uniform on the segments between paired rows [n, D]."""
+def objective(net: MarginNet, loss: Loss, learner: Side, expert: Side) -> Tensor:
+    """The risk of the net's margins."""
+    return risk(loss, scores(net, learner), scores(net, expert))
+
+
+def interpolate(learner: Tensor, expert: Tensor, generator: torch.Generator) -> Tensor:
+    """Points uniform on the segments between paired rows [n, D]."""
     mix = torch.rand(len(learner), 1, generator=generator).to(learner.device)
-    x = (mix * learner + (1 - mix) * expert).requires_grad_()
-    (slope,) = torch.autograd.grad(net(x).sum(), x, create_graph=True)
-    return slope.square().sum(1).mean()
-
-
-def classifier_entropy(m: Tensor) -> Tensor:
-    """Mean entropy of the Bernoulli variables D = sigmoid(m)."""
-    return (nn.functional.softplus(m) - m * torch.sigmoid(m)).mean()
+    return mix * learner + (1 - mix) * expert
 
 
 def fit(
@@ -142,31 +155,68 @@ def fit(
     generator: torch.Generator,
 ) -> None:
     """Take config.steps Adam steps on the penalised risk (Eq 17)."""
+    params = list(net.net.parameters())
     for _ in range(config.steps):
         a, b = learner.rows, expert.rows
         if config.minibatch:
             a = a[torch.randint(len(a), (config.minibatch,), generator=generator)]
             b = b[torch.randint(len(b), (config.minibatch,), generator=generator)]
-        total = objective(net, loss, Side(a, learner.absorbing), Side(b, expert.absorbing))
+        between = None
         if config.gradient_penalty:
             n = max(len(a), len(b))
             pairs = (side[torch.randint(len(side), (n,), generator=generator)] for side in (a, b))
-            total = total + config.gradient_penalty * gradient_penalty(net, *pairs, generator)
-        if config.entropy_bonus:
-            total = total - config.entropy_bonus * (classifier_entropy(net(a)) + classifier_entropy(net(b)))
-        optimiser.zero_grad(set_to_none=True)
-        total.backward()
+            between = interpolate(*pairs, generator)
+        sides = Side(a, learner.absorbing), Side(b, expert.absorbing)
+        for p, grad in zip(params, gradients(net, loss, *sides, between, config), strict=True):
+            p.grad = grad
         optimiser.step()
 
 
 @torch.no_grad()
-def diagnostics(net: MarginNet, loss: Loss, learner: Side, expert: Side) -> dict[str, float]:
+def gradients(
+    net: MarginNet, loss: Loss, learner: Side, expert: Side, between: Tensor | None, config: CostConfig
+) -> list[Tensor]:
+    """Gradients, in the order of net.net.parameters(), of
+    objective + gradient_penalty * (mean squared slope at `between`) - entropy_bonus * (mean entropies of the sides).
+    """
+    rows, signs, weights, bonus = [], [], [], []
+    for side, sign in ((learner, 1.0), (expert, -1.0)):
+        n = len(side.rows)
+        rows.append(side.rows)
+        signs += [side.rows.new_full((n,), sign)]
+        weights += [side.rows.new_full((n,), (1 - side.absorbing) / n)]
+        bonus += [side.rows.new_full((n,), config.entropy_bonus / n)]
+        if side.absorbing > 0:
+            rows.append(net.end_row())
+            signs += [side.rows.new_full((1,), sign)]
+            weights += [side.rows.new_full((1,), side.absorbing)]
+            bonus += [side.rows.new_zeros(1)]
+    sign, weight = torch.cat(signs), torch.cat(weights)
+    tape = backprop.forward(net.net, torch.cat(rows if between is None else [*rows, between]))
+    n = len(sign)
+    m = tape.out[:n, 0]
+    u = torch.zeros_like(tape.out)
+    u[:n, 0] = weight * sign * loss.dphi(sign * m)
+    if config.entropy_bonus:
+        d = torch.sigmoid(m)
+        u[:n, 0] += torch.cat(bonus) * m * d * (1 - d)  # the entropy of sigmoid(m) has the slope -m d (1 - d)
+    if between is None:
+        return backprop.pullback(tape, u)
+    _, direct, inject = backprop.penalty(tape.tail(n), config.gradient_penalty)
+    found = backprop.pullback(tape, u, inject)
+    for i, grad in enumerate(direct):
+        found[2 * i] += grad
+    return found
+
+
+@torch.no_grad()
+def diagnostics(loss: Loss, learner: Scores, expert: Scores) -> dict[str, float]:
     """Share classified rightly on each side, mean margins, and the risk (2 log 2 where logistic cannot tell)."""
-    a, b = net(learner.rows), net(expert.rows)
+    a, b = learner.margins, expert.margins
     return {
         "accuracy_learner": float((a > 0).float().mean()),
         "accuracy_expert": float((b < 0).float().mean()),
         "margin_learner": float(a.mean()),
         "margin_expert": float(b.mean()),
-        "risk": float(objective(net, loss, learner, expert)),
+        "risk": float(risk(loss, learner, expert)),
     }

@@ -93,8 +93,10 @@ class Imitator:
         batch = self.learner.collect()
         learner, expert = self._sides(batch)
         costs.fit(self.margin, self.optimiser, self.loss, learner, expert, self.config.cost, self.fitting)
-        found = costs.diagnostics(self.margin, self.loss, learner, expert)
-        rewards, end_value = self._rewards(batch, learner)
+        with torch.no_grad():
+            mine, theirs = costs.scores(self.margin, learner), costs.scores(self.margin, expert)
+            found = costs.diagnostics(self.loss, mine, theirs)
+        rewards, end_value = self._rewards(batch, mine.margins)
         metrics = self.learner.improve(batch, rewards, end_value, self._cloning_term())
         if self.config.cost.update_normaliser:
             self.margin.normaliser.update(self.margin.continuous(batch.flat("obs"), batch.flat("acts")))
@@ -112,11 +114,11 @@ class Imitator:
             share = float(after / (batch.size + after))
         return Side(mine, share), Side(theirs, self.share)
 
-    def _rewards(self, batch: Batch, learner: Side) -> tuple[np.ndarray, np.ndarray | float]:
+    def _rewards(self, batch: Batch, margins: Tensor) -> tuple[np.ndarray, np.ndarray | float]:
         """Rewards [T, E] of the batch, and the return that termination brings."""
         gamma, form = self.config.learner.gamma, self.config.reward_form
         with torch.no_grad():
-            flat = costs.reward(self.loss, form, self.margin(learner.rows)).double().cpu().numpy()
+            flat = costs.reward(self.loss, form, margins).double().cpu().numpy()
             rewards = flat.reshape(batch.rewards.shape)
             if self.config.entropy:
                 # Lemma A.1: the gradient of H is a policy gradient with reward -log pi.

@@ -1,8 +1,9 @@
 """The policy side that experts and imitators share: collect, estimate advantages, one TRPO step, fit the value.
 
-The value net fitted on batch k is first used on batch k + 1, after that batch has been collected. So the fit runs in
-a thread of its own beside the next collection, and nothing that is computed changes: `collect` waits for it before
-it returns. Random numbers of the two sides come from separate generators.
+The value net fitted on batch k is first used in `improve` on batch k + 1, and its targets are known before the policy
+changes. So the fit runs in a thread of its own beside the TRPO step, the next collection and the next cost fit, and
+nothing that is computed changes: `improve` waits for it before it begins. Random numbers of the two sides come from
+separate generators.
 """
 
 import dataclasses
@@ -75,10 +76,9 @@ class Learner:
         self._pending: Future[None] | None = None
 
     def collect(self) -> Batch:
-        """A batch under the current policy; the value fit of the last one, if still running, ends within."""
+        """A batch under the current policy; the value fit of the last one may run on beyond it."""
         batch = self.collector.collect(self.policy, self.config.steps)
         self.env_steps += batch.size
-        self.settle()
         return batch
 
     def settle(self) -> None:
@@ -93,13 +93,21 @@ class Learner:
         """One TRPO step on rewards [T, E]; `end_value` is the return after termination, a number
         or one for each terminated transition in row-major order. Returns the metrics."""
         config, steps = self.config, batch.rewards.shape[0]
+        self.settle()
         v, nv = self._values(batch, end_value)
         advantages = gae(rewards, v, nv, batch.ended, config.gamma, config.gae_lambda)
         targets = (advantages + v).reshape(-1)
         spread = advantages.std()
         standard = (advantages - advantages.mean()) / (spread if spread > 0 else 1.0)
+        explained = value.explained_variance(v.reshape(-1), targets)
         x = self.policy.normaliser(batch.flat("obs"))
         acts = self.policy.encode(batch.flat("acts"))
+        if config.update_normaliser:
+            self.policy.normaliser.update(batch.flat("obs"))
+        inputs = self.value.inputs(batch.flat("obs"), batch.flat("elapsed"))
+        self._pending = self._worker.submit(
+            value.fit, self.value, self.optimiser, inputs, targets, config.value, self.fitting
+        )
         info = trpo.step(
             self.policy,
             x,
@@ -110,13 +118,6 @@ class Learner:
             extra,
         )
         self.updates += 1
-        explained = value.explained_variance(v.reshape(-1), targets)
-        if config.update_normaliser:
-            self.policy.normaliser.update(batch.flat("obs"))
-        inputs = self.value.inputs(batch.flat("obs"), batch.flat("elapsed"))
-        self._pending = self._worker.submit(
-            value.fit, self.value, self.optimiser, inputs, targets, config.value, self.fitting
-        )
         std = torch.exp(self.policy.log_std.detach()).mean().item() if hasattr(self.policy, "log_std") else 0.0
         return {
             "kl": info.kl,

@@ -101,6 +101,10 @@ class Gaussian:
         shift = ((self.mean - other.mean) * torch.exp(-other.log_std)) ** 2
         return 0.5 * (ratio + shift - 1.0 + 2 * (other.log_std - self.log_std)).sum(-1)
 
+    def fisher(self, tangent: Tensor) -> Tensor:
+        """The Fisher matrix of the mean times tangent, [N, U]."""
+        return tangent * torch.exp(-2 * self.log_std)
+
     def entropy(self) -> Tensor:
         return (self.log_std + 0.5 * math.log(2 * math.pi * math.e)).sum().expand(self.mean.shape[0])
 
@@ -133,6 +137,11 @@ class Categorical:
         """KL(self || other), [N]."""
         return (self.logp.exp() * (self.logp - other.logp)).sum(-1)
 
+    def fisher(self, tangent: Tensor) -> Tensor:
+        """The Fisher matrix of the logits times tangent, [N, A]: diag(p) - p p'."""
+        p = self.logp.exp()
+        return p * (tangent - (p * tangent).sum(-1, keepdim=True))
+
     def entropy(self) -> Tensor:
         return -(self.logp.exp() * self.logp).sum(-1)
 
@@ -160,9 +169,13 @@ class Policy(nn.Module, ABC):
         self.normaliser = Normaliser(spec.obs_dim)
         self.net = mlp(spec.obs_dim, outputs, hidden, 0.01, generator)
 
-    @abstractmethod
     def forward(self, x: Tensor) -> Distribution:
         """The distribution at standardised observations x [N, O]."""
+        return self.of(self.net(x))
+
+    @abstractmethod
+    def of(self, outputs: Tensor) -> Distribution:
+        """The distribution that outputs of the net stand for."""
 
     @abstractmethod
     def encode(self, acts: np.ndarray) -> Tensor:
@@ -188,8 +201,8 @@ class GaussianPolicy(Policy):
         self.register_buffer("act_mean", torch.zeros(spec.act_dim, dtype=torch.float64))
         self.register_buffer("act_std", torch.ones(spec.act_dim, dtype=torch.float64))
 
-    def forward(self, x: Tensor) -> Gaussian:
-        return Gaussian(self.net(x), self.log_std)
+    def of(self, outputs: Tensor) -> Gaussian:
+        return Gaussian(outputs, self.log_std)
 
     def set_units(self, acts: np.ndarray) -> None:
         """Express actions in the mean and deviation of acts [N, U]."""
@@ -210,8 +223,8 @@ class CategoricalPolicy(Policy):
     def __init__(self, spec: EnvSpec, hidden: tuple[int, ...], generator: torch.Generator) -> None:
         super().__init__(spec, spec.act_dim, hidden, generator)
 
-    def forward(self, x: Tensor) -> Categorical:
-        return Categorical.of(self.net(x))
+    def of(self, outputs: Tensor) -> Categorical:
+        return Categorical.of(outputs)
 
     def encode(self, acts: np.ndarray) -> Tensor:
         return torch.from_numpy(np.asarray(acts, dtype=np.int64))

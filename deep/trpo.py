@@ -17,6 +17,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from deep import backprop
 from deep.nets import Distribution, Policy
 
 
@@ -66,17 +67,23 @@ def assign(params: list[nn.Parameter], vector: Tensor) -> None:
 
 
 def fisher_product(policy: Policy, x: Tensor) -> Callable[[Tensor], Tensor]:
-    """v -> F v, F the Hessian at the current parameters of the mean KL from the current policy over x [N, O].
+    """v -> F v, F the Fisher matrix at the current parameters, mean over x [N, O]: the Hessian of the mean KL there.
 
-    The gradient of the KL is built once; each product is one backward pass through it.
+    F = mean_n J_n' M_n J_n with J the derivative of the net's outputs and M the Fisher matrix of the distribution in
+    them, so that a product is a forward and a reverse derivative; the information of a log deviation is 2.
     """
-    params = list(trainable(policy))
-    now = policy(x)
-    gradient = torch.autograd.grad(now.detach().kl(now).mean(), params, create_graph=True)
-    joined = torch.cat([g.reshape(-1) for g in gradient])
+    params = trainable(policy)
+    tape = backprop.forward(policy.net, x)
+    with torch.no_grad():
+        dist = policy.of(tape.out)
 
     def product(v: Tensor) -> Tensor:
-        return flat(torch.autograd.grad(joined, params, grad_outputs=v.float(), retain_graph=True))
+        parts = dict(zip(params, v.float().split([p.numel() for p in params]), strict=True))
+        weights = list(policy.net.parameters())
+        tangent = [parts[p].view_as(p) if p in parts else torch.zeros_like(p) for p in weights]
+        pulled = backprop.pullback(tape, dist.fisher(backprop.pushforward(tape, tangent)) / len(x))
+        found = dict(zip(weights, pulled, strict=True))
+        return flat([found[p] if p in found else 2 * parts[p] for p in params])
 
     return product
 
@@ -130,7 +137,10 @@ def step(
     """
     params = trainable(policy)
     before = flat([p.detach() for p in params])
-    dist = policy(x)
+    # The net by hand, and what is small (the distribution, `extra`) by automatic differentiation.
+    tape = backprop.forward(policy.net, x)
+    outputs = tape.out.requires_grad_()
+    dist = policy.of(outputs)
     old, old_logp = dist.detach(), dist.log_prob(acts).detach()
 
     def objective(dist: Distribution) -> Tensor:
@@ -139,7 +149,10 @@ def step(
         return value if extra is None else value + extra(policy)
 
     start = objective(dist)
-    g = flat(torch.autograd.grad(start, params))
+    on_outputs, *direct = torch.autograd.grad(start, [outputs, *params], materialize_grads=True)
+    start = start.detach()
+    through = dict(zip(policy.net.parameters(), backprop.pullback(tape, on_outputs), strict=True))
+    g = flat([d + through[p] if p in through else d for d, p in zip(direct, params, strict=True)])
     entropy = float(dist.entropy().mean().detach())
 
     def nothing(event: str, residual: float = 1.0) -> TrpoInfo:

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from deep import backprop
 from deep.nets import Normaliser, mlp
 
 
@@ -86,13 +87,15 @@ def fit(
 ) -> None:
     """Adam on the squared error over shuffled minibatches; x from value.inputs, targets [N]."""
     value.retarget(targets, config.scale_rate)
-    y = torch.from_numpy(((targets - float(value.shift)) / float(value.scale)).astype(np.float32))
+    y = torch.from_numpy(((targets - float(value.shift)) / float(value.scale)).astype(np.float32))[:, None]
+    params = list(value.net.parameters())
     for _ in range(config.epochs):
         order = torch.randperm(len(x), generator=generator)
         for rows in order.split(config.minibatch):
-            loss = 0.5 * (value.net(x[rows])[:, 0] - y[rows]).square().mean()
-            optimiser.zero_grad(set_to_none=True)
-            loss.backward()
+            tape = backprop.forward(value.net, x[rows])
+            error = (tape.out - y[rows]) / len(rows)
+            for p, grad in zip(params, backprop.pullback(tape, error), strict=True):
+                p.grad = grad
             optimiser.step()
 
 

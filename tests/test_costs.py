@@ -64,19 +64,33 @@ def test_the_fit_reaches_the_minimum_risk(name: str) -> None:
     np.testing.assert_allclose(margins, loss.best_margin(p, q), atol=0.1)
 
 
-def test_gradient_penalty_is_the_mean_squared_slope() -> None:
-    net = make()
-    a, b = torch.randn(50, 3, generator=generator(1)), torch.randn(50, 3, generator=generator(2))
-    found = float(costs.gradient_penalty(net, a, b, generator(3)).detach())
-    mix = torch.rand(50, 1, generator=generator(3))
-    x, h, slopes = (mix * a + (1 - mix) * b).double(), 1e-4, 0.0
+@losses
+@pytest.mark.parametrize("absorbing", [False, True])
+def test_gradients_are_those_of_the_penalised_risk(loss: Loss, absorbing: bool) -> None:
+    """Against automatic differentiation of the risk, the squared slope and the entropy of sigmoid(m)."""
+    net, shares = make(absorbing=absorbing), (0.25, 0.4) if absorbing else (0.0, 0.0)
     net = net.double()
-    with torch.no_grad():
-        for i in range(3):
-            e = torch.zeros(3, dtype=torch.float64)
-            e[i] = h
-            slopes = slopes + ((net(x + e) - net(x - e)) / (2 * h)) ** 2
-    assert found == pytest.approx(float(slopes.mean()), rel=1e-4)
+    rows = [torch.randn(n, 3 + absorbing, generator=generator(n), dtype=torch.float64) for n in (40, 30, 20)]
+    a, b, between = Side(rows[0], shares[0]), Side(rows[1], shares[1]), rows[2]
+    net.end_row = lambda: MarginNet.end_row(net).double()
+    at = between.clone().requires_grad_()
+    (slope,) = torch.autograd.grad(net(at).sum(), at, create_graph=True)
+    total = costs.objective(net, loss, a, b).double() + 0.7 * slope.square().sum(1).mean()
+    for side in (a, b):
+        d = torch.sigmoid(net(side.rows))
+        total = total + 0.3 * (d * d.log() + (1 - d) * (1 - d).log()).mean()
+    expected = torch.autograd.grad(total, list(net.net.parameters()))
+    config = CostConfig(gradient_penalty=0.7, entropy_bonus=0.3)
+    for found, want in zip(costs.gradients(net, loss, a, b, between, config), expected, strict=True):
+        torch.testing.assert_close(found, want, atol=1e-6, rtol=1e-5)  # the risk adds up in float32
+
+
+def test_interpolates_lie_on_the_segments() -> None:
+    a, b = torch.zeros(200, 3), torch.tensor([1.0, 2.0, -4.0]).expand(200, 3)
+    found = costs.interpolate(a, b, generator(3))
+    share = found[:, 0]
+    torch.testing.assert_close(found, share[:, None] * b)
+    assert 0 <= float(share.min()) < 0.05 and 0.95 < float(share.max()) <= 1
 
 
 def test_the_penalty_flattens_the_net() -> None:
@@ -88,7 +102,7 @@ def test_the_penalty_flattens_the_net() -> None:
         a, b = (Side(net.rows(s, np.zeros((200, 1))), 0.0) for s in sides)
         optimiser = torch.optim.Adam(net.net.parameters(), lr=0.01)
         costs.fit(net, optimiser, LOSSES["logistic"], a, b, CostConfig(steps=100, gradient_penalty=weight), generator())
-        found = costs.diagnostics(net, LOSSES["logistic"], a, b)
+        found = costs.diagnostics(LOSSES["logistic"], costs.scores(net, a), costs.scores(net, b))
         assert found["accuracy_learner"] == found["accuracy_expert"] == 1.0
         spread.append(found["margin_learner"] - found["margin_expert"])
     assert spread[1] < 0.5 * spread[0]
@@ -115,13 +129,6 @@ def test_discrete_actions_are_one_hot_and_not_standardised() -> None:
 def test_diagnostics_of_equal_sides(loss: Loss) -> None:
     net = make()
     side = Side(net.rows(np.random.default_rng(0).normal(size=(64, 2)), np.zeros((64, 1))), 0.0)
-    found = costs.diagnostics(net, loss, side, side)
+    found = costs.diagnostics(loss, costs.scores(net, side), costs.scores(net, side))
     assert found["accuracy_learner"] + found["accuracy_expert"] == pytest.approx(1.0)
     assert found["margin_learner"] == found["margin_expert"]
-
-
-def test_the_entropy_bonus_is_the_bernoulli_entropy() -> None:
-    m = torch.linspace(-4, 4, 9)
-    d = torch.sigmoid(m)
-    expected = -(d * d.log() + (1 - d) * (1 - d).log()).mean()
-    torch.testing.assert_close(costs.classifier_entropy(m), expected)
