@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from deep.costs import CostConfig, RewardForm
+from deep.costs_method import Method
 from deep.learner import LearnerConfig
 from deep.trpo import TrpoConfig
 from deep.value import ValueConfig
@@ -135,8 +136,10 @@ class GailConfig:
     """Seed of everything random."""
     preset: Preset = "fast"
     """Where the defaults come from: `fast` (ours) or `paper` (the published configuration)."""
+    method: Method = "gail"
+    """Where costs come from: `gail` (a margin net), `fem` or `gtal` (linear in features: Section 3 of the paper)."""
     loss: Literal[tuple(LOSSES)] = "logistic"  # type: ignore[valid-type]
-    """Surrogate loss phi of the margin; logistic is GAIL."""
+    """Surrogate loss phi of gail's margin; logistic is the paper's."""
     reward_form: RewardForm = "neglogd"
     """Reward from the margin: neglogd favours survival, logd ending, airl neither by sign."""
     absorbing: bool = False

@@ -2,6 +2,7 @@
 
     collect      a batch from the policy                                        (line 3)
     fit          the margin net: ascent on E_pi[log D] + E_piE[log(1 - D)]      (line 4, Eq 17)
+                 (FEM and GTAL: the best cost of a linear class instead         Eq 9 to 11)
     improve      a TRPO step with the cost log D, less lam * H                  (line 5, Eq 18)
 
 Beyond the paper, each with a switch: the policy starts from behavioural cloning, and a decaying cloning term joins
@@ -12,9 +13,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from deep import bc, costs, envs
+from deep import bc, costs, costs_method, envs
 from deep.config import GailConfig
-from deep.costs import MarginNet, Side
+from deep.costs import Side
 from deep.learner import Learner, adam_state, below, load_adam_state, torch_generator
 from deep.nets import GaussianPolicy, Policy
 from deep.pairs import absorbing_share, expert_pairs
@@ -39,7 +40,6 @@ class Imitator:
         # Independent streams; the first is that of expert_pairs, the fourth that of bc.CLONING.
         _, physics, learner, cloning, fitting, weights = np.random.SeedSequence(config.seed).spawn(6)
         self.config = config
-        self.loss = LOSSES[config.loss]
         simulator = envs.make(
             config.env,
             config.learner.simulators,
@@ -58,11 +58,18 @@ class Imitator:
         if config.bc_init:
             self._start_from_clone()
         self.fitting = torch_generator(fitting)
-        self.margin = MarginNet(self.spec, config.absorbing, config.cost.hidden, torch_generator(weights))
-        self.margin.net.to(usable_device(config.device))
+        self.player = costs_method.make(
+            config.method,
+            self.spec,
+            config.absorbing,
+            LOSSES[config.loss],
+            config.cost,
+            usable_device(config.device),
+            torch_generator(weights),
+        )
+        self.margin = self.player.margin
         self.margin.normaliser.update(self.margin.continuous(self.pairs.obs, self.pairs.acts))
-        self.optimiser = torch.optim.Adam(self.margin.net.parameters(), lr=config.cost.lr, fused=True)
-        self.share = absorbing_share(self.pairs, self.spec.horizon) if config.absorbing else 0.0
+        self.share = absorbing_share(self.pairs, self.spec) if config.absorbing else 0.0
         self._expert_x = self.policy.normaliser(self.pairs.obs)
         self._expert_y = self.policy.encode(self.pairs.acts)
         self.iteration = 0
@@ -92,10 +99,10 @@ class Imitator:
         """One iteration of Algorithm 1."""
         batch = self.learner.collect()
         learner, expert = self._sides(batch)
-        costs.fit(self.margin, self.optimiser, self.loss, learner, expert, self.config.cost, self.fitting)
+        self.player.fit(learner, expert, self.fitting)
         with torch.no_grad():
             mine, theirs = costs.scores(self.margin, learner), costs.scores(self.margin, expert)
-            found = costs.diagnostics(self.loss, mine, theirs)
+            found = self.player.diagnostics(mine, theirs)
         rewards, end_value = self._rewards(batch, mine.margins)
         metrics = self.learner.improve(batch, rewards, end_value, self._cloning_term())
         if self.config.cost.update_normaliser:
@@ -105,12 +112,12 @@ class Imitator:
         return head | batch.episodes() | {"reward": float(rewards.mean())} | found | metrics
 
     def _sides(self, batch: Batch) -> tuple[Side, Side]:
-        """The two samples that the margin net tells apart."""
+        """The two samples that the margin tells apart."""
         mine = self.margin.rows(batch.flat("obs"), batch.flat("acts"))
         theirs = self.margin.rows(self.pairs.obs, self.pairs.acts)
         share = 0.0
         if self.config.absorbing:
-            after = (self.spec.horizon - batch.elapsed - 1)[batch.terminated].sum()
+            after = self.spec.steps_left(batch.elapsed + 1)[batch.terminated].sum()
             share = float(after / (batch.size + after))
         return Side(mine, share), Side(theirs, self.share)
 
@@ -118,7 +125,7 @@ class Imitator:
         """Rewards [T, E] of the batch, and the return that termination brings."""
         gamma, form = self.config.learner.gamma, self.config.reward_form
         with torch.no_grad():
-            flat = costs.reward(self.loss, form, margins).double().cpu().numpy()
+            flat = self.player.reward(form, margins).double().cpu().numpy()
             rewards = flat.reshape(batch.rewards.shape)
             if self.config.entropy:
                 # Lemma A.1: the gradient of H is a policy gradient with reward -log pi.
@@ -128,7 +135,7 @@ class Imitator:
                 )
             if not self.config.absorbing:
                 return rewards, 0.0
-            after = float(costs.reward(self.loss, form, self.margin(self.margin.end_row())))
+            after = float(self.player.reward(form, self.margin(self.margin.end_row())))
         left = (self.spec.horizon - batch.elapsed - 1)[batch.terminated]
         return rewards, after * (1 - gamma**left) / (1 - gamma)
 
@@ -143,13 +150,15 @@ class Imitator:
     def state_dict(self) -> dict[str, Tensor]:
         state = {f"learner.{k}": v for k, v in self.learner.state_dict().items()}
         state |= {f"margin.{k}": v for k, v in self.margin.state_dict().items()}
-        state |= {f"margin_adam.{k}": v for k, v in adam_state(self.optimiser).items()}
+        if self.player.optimiser is not None:
+            state |= {f"margin_adam.{k}": v for k, v in adam_state(self.player.optimiser).items()}
         return state | {"fitting": self.fitting.get_state(), "iteration": torch.tensor(self.iteration)}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         self.learner.load_state_dict(below(state, "learner."))
         self.margin.load_state_dict(below(state, "margin."))
-        load_adam_state(self.optimiser, below(state, "margin_adam."))
+        if self.player.optimiser is not None:
+            load_adam_state(self.player.optimiser, below(state, "margin_adam."))
         self.fitting.set_state(state["fitting"])
         self.iteration = int(state["iteration"])
 

@@ -44,10 +44,15 @@ def expert_pairs(config: Choice, spec: envs.EnvSpec) -> Demos:
     return demos.subsample(chosen, every, rng) if every > 1 else chosen
 
 
-def absorbing_share(pairs: Demos, horizon: int) -> float:
-    """Share of the occupancy, over `horizon` steps an episode, that lies after termination."""
+def absorbing_share(pairs: Demos, spec: envs.EnvSpec) -> float:
+    """Share of the occupancy, over what the clock would record of an episode, that lies after termination.
+
+    Where only every k-th pair was kept, from an offset that all k are as likely for, the last one kept is followed by
+    0 to k - 1 more, (k - 1) / 2 of them on average.
+    """
     if pairs.terminated is None:
         raise ValueError("absorbing must be off for demonstrations that do not say which episodes terminated")
-    lived = pairs.times[np.cumsum(pairs.lengths) - 1] + 1
-    after = np.where(pairs.terminated, horizon - lived, 0)
+    unseen = (int(pairs.metadata.get("subsample", 1)) - 1) / 2
+    lived = np.minimum(pairs.times[np.cumsum(pairs.lengths) - 1] + 1 + unseen, spec.horizon)
+    after = np.where(pairs.terminated, spec.steps_left(lived), 0)
     return float(after.sum() / (lived.sum() + after.sum()))

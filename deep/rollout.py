@@ -88,7 +88,7 @@ class Collector:
             if ended.any():
                 length = elapsed[t] + 1
                 # A staggered first episode is cut short by design: its return says nothing about the policy.
-                whole = ended & (step.terminated | (length >= spec.horizon))
+                whole = ended & (step.terminated | (length >= spec.horizon) | (spec.continues < 1))
                 returns.append(self.totals[whole])
                 lengths.append(length[whole])
                 self.totals[ended] = 0.0

@@ -65,6 +65,7 @@ ARROWS = {
         "result": "envs nets learner evaluate run",
         "expert": "config envs nets learner run progress cli",
         "bundle": "config envs demos learner run evaluate result expert cli",
+        "tabular": "envs demos nets",
         "pairs": "envs demos",
         "bc": "config envs demos pairs nets learner run evaluate result expert cli",
         "imitator": "occmatch.losses config envs demos pairs nets rollout costs learner run bc",
