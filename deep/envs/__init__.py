@@ -9,6 +9,7 @@ tasks       what a native task consists of
 planar, ant, humanoid, reacher  the tasks
 pool        threads over mj_step, for tasks that observe contact forces
 native      the tasks on MuJoCo's batched stepper
+table       finite MDPs: P, p0, gamma, cost; table_env registers them, table_simulator steps them
 gym_vector  any other Gymnasium id
 """
 
@@ -19,8 +20,11 @@ from numbers import Integral
 from deep.envs.base import EnvSpec, Simulator, SimulatorFault, Step
 from deep.envs.gym_vector import GymSimulator
 from deep.envs.native import TASKS, NativeSimulator
+from deep.envs.table import Table
+from deep.envs.table_env import TABLES, TableEnv, register_table
+from deep.envs.table_simulator import TableSimulator
 
-__all__ = ["EnvSpec", "Simulator", "SimulatorFault", "Step", "make"]
+__all__ = ["EnvSpec", "Simulator", "SimulatorFault", "Step", "Table", "TableEnv", "make", "register_table"]
 
 
 def make(env_id: str, num: int, seed: int, threads: int = 0, stagger: bool = False) -> Simulator:
@@ -35,4 +39,6 @@ def make(env_id: str, num: int, seed: int, threads: int = 0, stagger: bool = Fal
             raise ValueError(f"{name} must be an integer of at least {least}, but is {value!r}")
     if env_id in TASKS:
         return NativeSimulator(env_id, num, seed, threads, stagger)
+    if env_id in TABLES:
+        return TableSimulator(env_id, TABLES[env_id], num, seed)
     return GymSimulator(env_id, num, seed, stagger)

@@ -24,6 +24,7 @@ class EnvSpec:
 
     `act_dim` is U, or the number of actions where `discrete`; `act_low` and `act_high` are [U], or None where
     `discrete`; `horizon` is the step at which an episode is truncated; `native` says which stepper runs it.
+    `continues` is the probability that the recording goes on after a step: 1, or gamma where the clock is geometric.
     """
 
     id: str
@@ -34,6 +35,15 @@ class EnvSpec:
     act_high: np.ndarray | None = field(compare=False)
     horizon: int
     native: bool
+    continues: float = 1.0
+
+    def steps_left(self, lived: np.ndarray) -> np.ndarray:
+        """Expected steps that the clock would still have recorded after the `lived` first ones of an episode, [N].
+
+            sum_{k = 1}^{horizon - lived} continues^k
+        """
+        left, q = np.maximum(self.horizon - lived, 0), self.continues
+        return left if q == 1.0 else q * (1 - q**left) / (1 - q)
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ probability gamma, independently of all else. So the steps of an episode, each c
 
     E[ number of visits to (s, a) ] = sum_t gamma^t P(s_t = s, a_t = a) = rho_pi(s, a),
 
-the discounted occupancy measure, and the mean undiscounted return is <rho_pi, -cost>. An episode that the clock stops is
-truncated, never terminated: gamma belongs to the objective and not to the world, and the successor keeps its value.
+the discounted occupancy measure, and the mean undiscounted return is <rho_pi, -cost>. An episode that the clock stops
+is truncated, never terminated: gamma belongs to the objective and not to the world, and the successor keeps its value.
 Train with learner.gamma = gamma.
 
 States of `terminal` end the task on entry. What follows them is then left out of the data, as in any episodic task;

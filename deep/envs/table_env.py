@@ -36,7 +36,7 @@ class TableEnv(gymnasium.Env):
         return self._obs(), {"state": self._state}
 
     def step(self, action: int) -> tuple[Any, float, bool, bool, dict[str, int]]:
-        S, A = self.table.shape
+        A = self.table.shape[1]
         if not 0 <= action < A:
             raise ValueError(f"action must be in 0..{A - 1}, but is {action}")
         reward = -float(self.table.cost[self._state, action])
