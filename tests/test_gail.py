@@ -171,7 +171,8 @@ def test_what_is_learnt_comes_from_the_demonstrations(tmp_path: Path) -> None:
     """CartPole pays for survival. Random demonstrations must not teach it, unless the reward's sign alone does."""
     path = random_demonstrations(tmp_path / "random.npz")
     random = {"demos": path, "subsample": 1, "trajectories": 10}
-    assert final_return(reward_form="airl", trajectories=10) > 150  # one trajectory, 20 pairs, is too little for some seeds
+    # One trajectory, 20 pairs, would be too little for some seeds.
+    assert final_return(reward_form="airl", trajectories=10) > 150
     assert final_return(reward_form="airl", **random) < 80
     # neglogd is positive at every step: whatever was demonstrated, staying alive pays. This is the survival bias.
     assert final_return(reward_form="neglogd", bc_init=False, bc_weight=0.0, **random) > 150
