@@ -21,7 +21,8 @@ TAIL = 1e-16
 
 def kernel(mdp: MDP) -> Array:
     """P(s'|s, a) as a dense array [S, A, S]."""
-    return np.array([[mdp.P[[s * mdp.A + a]].toarray()[0] for a in range(mdp.A)] for s in range(mdp.S)])
+    rows = mdp.P.toarray()
+    return np.array([[rows[s * mdp.A + a] for a in range(mdp.A)] for s in range(mdp.S)])
 
 
 def steps(mdp: MDP) -> int:
@@ -50,7 +51,7 @@ def series_return(mdp: MDP, pi: Array, cost: Array, lam: float) -> float:
 
 
 def soft_value(mdp: MDP, cost: Array, lam: float) -> Array:
-    """The fixed point of V = -lam log sum_a exp(-(c + gamma P V) / lam) [S], by value iteration from the cost's mean."""
+    """The fixed point of V = -lam log sum_a exp(-(c + gamma P V) / lam) [S], by value iteration."""
     P = kernel(mdp)
     V = np.full(mdp.S, cost.mean() / (1.0 - mdp.gamma))
     for _ in range(steps(mdp) + 20):
