@@ -30,7 +30,7 @@ _RTOL = 1e-12
 
 
 def curvature(
-    mdp: MDP, answer: RL, lam: float, features: FloatArray | None, D: FloatArray, v: FloatArray | None
+    linear: Linear, answer: RL, lam: float, features: FloatArray | None, D: FloatArray, v: FloatArray | None
 ) -> Solve:
     """b [K] -> (dw [K], v.dw) at the soft optimal policy and measure of `answer`.
 
@@ -38,9 +38,9 @@ def curvature(
     cancellation, by the formula of Sherman & Morrison.
     """
     if features is None:
-        inverse = _sparse(mdp, answer, lam, D.reshape(mdp.shape))
+        inverse = _sparse(linear, answer, lam, D.reshape(linear.mdp.shape))
     else:
-        factors = lu_factor(reward_curvature(mdp, answer, lam, features) + np.diag(D))
+        factors = lu_factor(reward_curvature(linear.mdp, answer, lam, features) + np.diag(D))
         inverse = partial(lu_solve, factors)
     if v is None:
         return lambda b: (inverse(b), 0.0)
@@ -63,16 +63,17 @@ def reward_curvature(mdp: MDP, answer: RL, lam: float, features: FloatArray) -> 
     return M.T @ (answer.rho.reshape(-1, 1) * M) / lam
 
 
-def _sparse(mdp: MDP, answer: RL, lam: float, D: FloatArray) -> Callable[[FloatArray], FloatArray]:
+def _sparse(linear: Linear, answer: RL, lam: float, D: FloatArray) -> Callable[[FloatArray], FloatArray]:
+    mdp = linear.mdp
     d = np.maximum(answer.rho.sum(axis=1), _LEAST_SHARE / (1.0 - mdp.gamma))
     kappa = np.clip(d[:, None] * answer.pi / D, 0.0, 1e200)
-    system = Newton(Linear(mdp), answer.pi, d, kappa, lam)
+    system = Newton(linear, answer.pi, d, kappa, lam)
 
     def solve(b: FloatArray) -> FloatArray:
         G = b.reshape(mdp.shape) / D
         dV, e, u = system.solve(G, _RTOL)
         # The same dc twice over; each form cancels where the other does not.
-        stiff = dV[:, None] - mdp.gamma * mdp.expect(dV) - lam * u
+        stiff = dV[:, None] - linear.expect(dV) - lam * u
         soft = G + kappa * (u + e[:, None])
         return np.where(kappa > lam, stiff, soft).reshape(-1)
 

@@ -26,6 +26,7 @@ from occmatch.checks import FloatArray
 from occmatch.matching_classes import CostClass
 from occmatch.matching_curvature import curvature
 from occmatch.matching_finish import finish
+from occmatch.matching_linear import Linear
 from occmatch.matching_support import support
 from occmatch.mdp import MDP
 from occmatch.regularisers import Regulariser
@@ -72,6 +73,7 @@ def interior(
 ) -> Candidate:
     """The candidate of a cost class; K x K dense systems with features, 2 S sparse ones without."""
     started = time.perf_counter()
+    linear = Linear(mdp)
     w = cost_class.start()
     m = cost_class.slack(w).size
     scale = max(lam, float(rho_E.sum()) / max(m, 1))
@@ -88,7 +90,7 @@ def interior(
         if gap <= _SETTLED * size or stale > _PATIENCE or iteration == max_iter:
             break
         mu = _SHRINK * max(float(now.z @ now.slack), gap) / m if m else 0.0
-        now, t = _step(mdp, cost_class, rho_E, lam, now, mu)
+        now, t = _step(linear, cost_class, rho_E, lam, now, mu)
         history.append(Progress(gap, float(now.z @ now.slack), float(np.linalg.norm(now.stationarity)), t))
         if t == 0.0:
             break
@@ -128,10 +130,12 @@ def _point(
     return Point(w, z, nu, cost, answer, gradient, stationarity, cost_class.slack(w))
 
 
-def _step(mdp: MDP, cost_class: CostClass, rho_E: FloatArray, lam: float, now: Point, mu: float) -> tuple[Point, float]:
+def _step(
+    linear: Linear, cost_class: CostClass, rho_E: FloatArray, lam: float, now: Point, mu: float
+) -> tuple[Point, float]:
     """One Newton step towards z g = mu, cut back until it stays inside and the residual falls."""
     D, v = cost_class.diagonal(now.w, now.z), cost_class.rank_one(now.w, now.z)
-    inverse = curvature(mdp, now.answer, lam, cost_class.features, D, v)
+    inverse = curvature(linear, now.answer, lam, cost_class.features, D, v)
     (dw, share), dnu = inverse(now.gradient + cost_class.pull(now.w, mu / now.slack)), 0.0
     if cost_class.equality:
         along, _ = inverse(np.ones(cost_class.K))
@@ -144,7 +148,9 @@ def _step(mdp: MDP, cost_class: CostClass, rho_E: FloatArray, lam: float, now: P
         t *= 0.9
     before = now.residual(mu)
     while t > 1e-10:
-        found = _point(mdp, cost_class, rho_E, lam, now.w + t * dw, now.z + t * dz, now.nu + t * dnu, now.answer.V)
+        found = _point(
+            linear.mdp, cost_class, rho_E, lam, now.w + t * dw, now.z + t * dz, now.nu + t * dnu, now.answer.V
+        )
         if found.residual(mu) <= (1.0 - 0.01 * t) * before or before <= 1e-14 * float(rho_E.sum()):
             return found, t
         t *= 0.5

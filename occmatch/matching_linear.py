@@ -9,6 +9,7 @@ visits below them are lifted to that level: such states carry less mass than rou
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 from scipy.sparse import csc_array, csr_array, eye_array
@@ -41,6 +42,12 @@ class Linear:
     def __post_init__(self) -> None:
         object.__setattr__(self, "inflow", self.mdp.P.T.tocsr())
         object.__setattr__(self, "direct", self.mdp.S <= _FEW_STATES or _narrow(self.mdp))
+
+    @cached_property
+    def dense(self) -> FloatArray:
+        """V -> V - gamma P V as an array [S, A, S]; for few states."""
+        S, A = self.mdp.shape
+        return np.eye(S)[:, None, :] - self.mdp.gamma * self.mdp.P.toarray().reshape(S, A, S)
 
     def expect(self, y: FloatArray) -> FloatArray:
         """gamma (P y)(s, a) [S, A]."""

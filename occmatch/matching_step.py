@@ -30,17 +30,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property, partial
 
 import numpy as np
-from scipy.sparse import block_array, csc_array, csr_array, diags_array, eye_array
+from scipy.linalg import lu_factor, lu_solve
+from scipy.sparse import block_array, csc_array, csr_array, diags_array
 from scipy.sparse.linalg import splu
 
 from occmatch.checks import FloatArray
 from occmatch.matching_krylov import gmres
 from occmatch.matching_linear import Linear
 
-# Up to this many states the 2 S system itself is factorised: it takes a millisecond, and is as accurate as it gets.
-_FEW_STATES = 60
+# Up to this many states the 2 S system itself is factorised, dense: a few milliseconds, and as accurate as it gets.
+_FEW_STATES = 100
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,21 +117,30 @@ class Newton:
         return apply
 
     def _direct(self, b: FloatArray) -> FloatArray:
-        """The solution by sparse LU, refined once on the residual of the matrix-free product."""
-        factor = splu(self._matrix())
-        x = factor.solve(b)
-        return x + factor.solve(b - self._matvec(x))
+        """The solution by LU, refined once on the residual of the matrix-free product."""
+        x = self._factors(b)
+        return x + self._factors(b - self._matvec(x))
 
-    def _matrix(self) -> csc_array:
-        """The equations (normalisation, flow) for the unknowns (k1 dV / lam, e)."""
-        mdp = self.linear.mdp
-        S, A = mdp.shape
-        pairs, starts = np.arange(S * A), np.arange(0, S * A + 1, A)
-        collect = csr_array((self.weight.reshape(-1), pairs, starts), shape=(S, S * A))
-        spread = csr_array((np.ones(S * A), pairs, starts), shape=(S, S * A)).T
-        evaluate = spread - mdp.gamma * mdp.P  # V -> V - gamma P V
-        scale = diags_array(1.0 / self.k1)
+    @cached_property
+    def _factors(self) -> Callable[[FloatArray], FloatArray]:
+        """The inverse of the equations (normalisation, flow) for the unknowns (k1 dV / lam, e), dense or sparse."""
+        S = self.linear.mdp.S
+        if S <= _FEW_STATES:
+            evaluate = self.linear.dense  # V -> V - gamma P V, [S, A, S]
+            onto = evaluate / self.k1  # in the scaled unknown
+            carry = (self.d[:, None] * self.weight)[:, :, None] * evaluate / self.d
+            top = np.einsum("sa,sat->st", self.weight, onto)
+            flow = carry.reshape(-1, S).T @ onto.reshape(-1, S)
+            spread = carry.sum(axis=1).T
+            return partial(lu_solve, lu_factor(np.block([[top, -np.diag(self.k)], [flow, spread]])))
+        mdp, pairs = self.linear.mdp, np.arange(S * self.linear.mdp.A)
+        starts = np.arange(0, pairs.size + 1, mdp.A)
+        spread = csr_array((np.ones(pairs.size), pairs, starts), shape=(S, pairs.size)).T
+        evaluate = spread - mdp.gamma * mdp.P
+        onto = evaluate @ diags_array(1.0 / self.k1)
+        collect = csr_array((self.weight.reshape(-1), pairs, starts), shape=(S, pairs.size))
         mass = diags_array((self.d[:, None] * self.weight).reshape(-1))
-        flow = diags_array(1.0 / self.d) @ evaluate.T @ mass
-        normal = eye_array(S) - mdp.gamma * (collect @ mdp.P) @ scale
-        return csc_array(block_array([[normal, diags_array(-self.k)], [flow @ evaluate @ scale, flow @ spread]]))
+        carry = diags_array(1.0 / self.d) @ evaluate.T @ mass
+        return splu(
+            csc_array(block_array([[collect @ onto, diags_array(-self.k)], [carry @ onto, carry @ spread]]))
+        ).solve

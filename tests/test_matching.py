@@ -216,8 +216,8 @@ def test_curvature_dense_and_sparse_agree():
     D, v, b = 10.0 ** rng.uniform(-3, 2, size=K), rng.normal(size=K), rng.normal(size=K)
     eye = np.eye(K).reshape(*mdp.shape, K)
     for rank_one in (None, v, 1e6 * v):
-        sparse, along = curvature(mdp, answer, 0.4, None, D, rank_one)(b)
-        dense, _ = curvature(mdp, answer, 0.4, eye, D, rank_one)(b)
+        sparse, along = curvature(Linear(mdp), answer, 0.4, None, D, rank_one)(b)
+        dense, _ = curvature(Linear(mdp), answer, 0.4, eye, D, rank_one)(b)
         assert np.abs(sparse - dense).max() <= DENSE * np.abs(dense).max()
         A = reward_curvature(mdp, answer, 0.4, eye) + np.diag(D)
         if rank_one is v:  # with 1e6 v the plain product cancels six digits, which is why it is not used
