@@ -141,6 +141,13 @@ def test_lipschitz_on_two_components_cannot_move_mass_between_them() -> None:
     assert Lipschitz(graph).divergence(p[[1, 0, 2, 3]], p) == pytest.approx(1)
 
 
+def test_without_edges_equal_measures_up_to_rounding_are_at_distance_zero() -> None:
+    psi, p = Lipschitz(np.zeros((1, 1))), np.array([[100.0]])
+    assert psi.divergence(p * (1 + 1e-15), p) == 0
+    assert (psi.best_cost(p * (1 + 1e-15), p) == 0).all()
+    assert psi.divergence(p + 1, p) == np.inf
+
+
 def test_the_transition_metric_joins_steps_and_actions() -> None:
     chain = examples.garnet(5, 2, 1, 0.9, np.random.default_rng(0))
     P = chain.P.toarray().reshape(5, 2, 5)
