@@ -130,17 +130,18 @@ def draw(mdp: MDP, pi: FloatArray | None = None, ax: Axes | None = None) -> Axes
     """Draw states as circles and transitions as arrows, one colour an action; returns the axes.
 
     An arrow's opacity is its probability, times pi(a|s) where a policy [S, A] is given.  States lie on the MDP's
-    layout if it has one, otherwise on a circle; a state's colour tells its p0.
+    layout if it has one, otherwise on a circle, state 0 on the left; a state's colour tells its p0.
     """
     import matplotlib.pyplot as plt
     import networkx as nx
+    from matplotlib.lines import Line2D
     from matplotlib.patches import FancyArrowPatch
 
     weight = np.ones(mdp.shape) if pi is None else checks.policy(mdp, pi)
     if ax is None:
         ax = plt.subplots()[1]
     graph = to_networkx(mdp)
-    position = nx.circular_layout(graph)
+    position = {s: (-x, y) for s, (x, y) in nx.circular_layout(graph).items()}
     if mdp.layout is not None:
         position = {s: (float(column), -float(row)) for s, (row, column) in enumerate(mdp.layout.cells)}
     points = np.array(list(position.values()))
@@ -172,4 +173,6 @@ def draw(mdp: MDP, pi: FloatArray | None = None, ax: Axes | None = None) -> Axes
             }
             arrow = FancyArrowPatch(**ends, arrowstyle="-|>", mutation_scale=10, color=f"C{a}", alpha=alpha[s, s])
             ax.add_patch(arrow)
+    colours = [Line2D([], [], color=f"C{a}", label=f"action {a}") for a in range(mdp.A)]
+    ax.legend(handles=colours, loc="upper center", ncols=mdp.A, frameon=False, bbox_to_anchor=(0.5, 0.02))
     return ax

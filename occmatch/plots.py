@@ -1,4 +1,4 @@
-"""Pictures of gridworlds and of convergence.  Every function draws on `ax` (or new axes) and returns the axes.
+"""Pictures of policies, measures, costs and convergence.  Every function draws on `ax` (or new axes) and returns it.
 
 A gridworld is an MDP with a layout: the cell of each state and the step of each action.  Values of states are heat
 maps, values of states and actions are cells cut into one wedge an action on the side it points to, and policies are
@@ -13,39 +13,68 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.collections import PolyCollection
+from matplotlib.colors import Normalize
 from numpy.typing import ArrayLike
 
 from occmatch import checks
 from occmatch.mdp import MDP, Layout
 from occmatch.occupancy import policy, visits
+from occmatch.plots_geometry import plot_polytope, plot_saddle
+
+__all__ = [
+    "plot_convergence",
+    "plot_cost",
+    "plot_occupancy",
+    "plot_pairs",
+    "plot_policy",
+    "plot_polytope",
+    "plot_saddle",
+    "plot_values",
+]
 
 
-def plot_values(mdp: MDP, V: ArrayLike, ax: Axes | None = None, *, label: str = "V", cmap: str = "viridis") -> Axes:
-    """Heat map of a number for each state, `V` [S]; cells without a state stay empty."""
+def plot_values(
+    mdp: MDP,
+    V: ArrayLike,
+    ax: Axes | None = None,
+    *,
+    label: str = "V",
+    cmap: str = "viridis",
+    norm: Normalize | None = None,
+) -> Axes:
+    """Heat map of a number for each state, `V` [S]; cells without a state stay empty.
+
+    `norm` is matplotlib's scale of the colours, to give several pictures the same one.
+    """
     layout, V = _layout(mdp), checks.state_vector(mdp, V)
     cells = np.array(layout.cells)
     shown = (cells >= 0).all(axis=1)
     picture = np.full(cells.max(axis=0) + 1, np.nan)
     picture[tuple(cells[shown].T)] = V[shown]
     ax = _axes(ax)
-    image = ax.imshow(picture, cmap=cmap, interpolation="nearest")
+    image = ax.imshow(picture, cmap=cmap, interpolation="nearest", norm=norm)
     return _finish(ax, image, label)
 
 
-def plot_occupancy(mdp: MDP, rho: ArrayLike, ax: Axes | None = None) -> Axes:
-    """Heat map of the visits d(s) = sum_a rho(s, a), with arrows for pi_rho in visited states; `rho` [S, A]."""
+def plot_occupancy(mdp: MDP, rho: ArrayLike, ax: Axes | None = None, *, norm: Normalize | None = None) -> Axes:
+    """Heat map of the visits d(s) = sum_a rho(s, a), with arrows for pi_rho in visited states; `rho` [S, A].
+
+    Visits often differ by orders of magnitude: `norm=LogNorm(...)` of matplotlib shows them all.
+    """
     rho = checks.measure(mdp, rho)
-    ax = plot_values(mdp, visits(rho), ax, label="visits d(s)", cmap="magma")
+    ax = plot_values(mdp, visits(rho), ax, label="visits d(s)", cmap="magma", norm=norm)
     return _arrows(mdp, policy(rho) * (visits(rho) > 0.0)[:, None], ax, colour="white")
 
 
 def plot_policy(mdp: MDP, pi: ArrayLike, ax: Axes | None = None, *, colour: str = "black") -> Axes:
     """One arrow for each state and action with pi(a|s) > 0, its length the probability; `pi` [S, A]."""
     layout, pi = _layout(mdp), checks.policy(mdp, pi)
-    if ax is None:
-        ax = _axes(None)
+    ax = _axes(ax)
+    if not ax.has_data():  # on a heat map the cells are there already, and its row axis points down
         rows, columns = np.array(layout.cells).max(axis=0)
         ax.set(xlim=(-0.5, columns + 0.5), ylim=(rows + 0.5, -0.5), aspect="equal", xticks=[], yticks=[])
+        ax.vlines(np.arange(columns) + 0.5, -0.5, rows + 0.5, colors="0.85", lw=0.8)
+        ax.hlines(np.arange(rows) + 0.5, -0.5, columns + 0.5, colors="0.85", lw=0.8)
     return _arrows(mdp, pi, ax, colour)
 
 
@@ -70,6 +99,21 @@ def plot_cost(mdp: MDP, cost: ArrayLike, ax: Axes | None = None, *, cmap: str = 
     rows, columns = np.array(layout.cells).max(axis=0)
     ax.set(xlim=(-0.5, columns + 0.5), ylim=(rows + 0.5, -0.5), aspect="equal")
     return _finish(ax, shapes, "c(s, a)")
+
+
+def plot_pairs(
+    mdp: MDP, x: ArrayLike, ax: Axes | None = None, *, label: str = "rho(s, a)", cmap: str = "cividis"
+) -> Axes:
+    """A number for each pair as a table, a row a state and a column an action, written and coloured; `x` [S, A]."""
+    x = checks.cost(mdp, x, "x")
+    ax = _axes(ax)
+    image = ax.imshow(x, cmap=cmap, aspect="auto")
+    for (s, a), value in np.ndenumerate(x):
+        luminance = np.dot(image.cmap(image.norm(value))[:3], (0.299, 0.587, 0.114))  # ITU-R BT.601
+        ax.text(a, s, f"{value:.3g}", ha="center", va="center", color="black" if luminance > 0.5 else "white")
+    _finish(ax, image, label)
+    ax.set(xlabel="action", ylabel="state", xticks=range(mdp.A), yticks=range(mdp.S))
+    return ax
 
 
 def plot_convergence(curves: Mapping[str, Sequence[float]], ax: Axes | None = None, *, label: str = "gap") -> Axes:
@@ -102,7 +146,13 @@ def _arrows(mdp: MDP, weights: np.ndarray, ax: Axes, colour: str) -> Axes:
         scale_units="xy",
         scale=1.0,
         color=colour,
-        width=0.004,
+        width=0.03,
+        units="xy",
+        headwidth=4.0,
+        headlength=4.0,
+        headaxislength=3.5,
+        edgecolor="black",
+        linewidth=0.4 if colour != "black" else 0.0,  # light arrows must show on light cells too
     )
     return ax
 

@@ -44,7 +44,7 @@ ARROWS = {
         "matching": "checks mdp linear graph occupancy bellman losses regularisers candidate cvx",
         # the judge: never a solver, never cvx
         "certificate": "checks mdp linear occupancy bellman losses regularisers candidate",
-        "plots": "checks mdp graph occupancy",
+        "plots": "checks mdp graph occupancy regularisers candidate",
     },
     "deep": {
         "envs": "",
@@ -62,6 +62,7 @@ ARROWS = {
         "progress": "run",
         "cli": "config envs run",
         "evaluate": "envs",
+        "strobe": "envs",
         "result": "envs nets learner evaluate run",
         "expert": "config envs nets learner run progress cli",
         "bundle": "config envs demos learner run evaluate result expert cli",

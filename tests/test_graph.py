@@ -113,4 +113,5 @@ def test_drawing_shows_every_state_and_every_used_transition(name, policy):
     transitions = sum(used[s, a] > 0 for s, _, a in graph.to_networkx(mdp).edges(keys=True))
     assert len(ax.patches) == transitions
     assert {text.get_text() for text in ax.texts} == {str(s) for s in range(mdp.S)}
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == [f"action {a}" for a in range(mdp.A)]
     plt.close(ax.figure)
