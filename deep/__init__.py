@@ -10,7 +10,7 @@ expert       TRPO on the true cost                            gail      the comm
 run          run folder, checkpoints, interrupt and resume    evaluate  returns of a policy over whole episodes
 result       closing tables and figures                       bundle    adding an expert to the bundled ones
 cli          settings from presets and flags; errors          progress  the live display
-backprop     derivatives of the tanh MLP by hand
+backprop     derivatives of the tanh MLP by hand             strobe    an episode in one picture
 
 E denotes simulators, T steps of each in a batch, N samples, O the observation and U the action dimension.
 """

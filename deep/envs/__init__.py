@@ -11,6 +11,7 @@ pool        threads over mj_step, for tasks that observe contact forces
 native      the tasks on MuJoCo's batched stepper
 table       finite MDPs: P, p0, gamma, cost; table_env registers them, table_simulator steps them
 gym_vector  any other Gymnasium id
+poses       an episode of a MuJoCo task as geometry, for pictures
 """
 
 from __future__ import annotations
@@ -20,11 +21,23 @@ from numbers import Integral
 from deep.envs.base import EnvSpec, Simulator, SimulatorFault, Step
 from deep.envs.gym_vector import GymSimulator
 from deep.envs.native import TASKS, NativeSimulator
+from deep.envs.poses import Poses, film
 from deep.envs.table import Table
 from deep.envs.table_env import TABLES, TableEnv, register_table
 from deep.envs.table_simulator import TableSimulator
 
-__all__ = ["EnvSpec", "Simulator", "SimulatorFault", "Step", "Table", "TableEnv", "make", "register_table"]
+__all__ = [
+    "EnvSpec",
+    "Poses",
+    "Simulator",
+    "SimulatorFault",
+    "Step",
+    "Table",
+    "TableEnv",
+    "film",
+    "make",
+    "register_table",
+]
 
 
 def make(env_id: str, num: int, seed: int, threads: int = 0, stagger: bool = False) -> Simulator:
