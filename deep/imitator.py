@@ -70,6 +70,7 @@ class Imitator:
         self.margin = self.player.margin
         self.margin.normaliser.update(self.margin.continuous(self.pairs.obs, self.pairs.acts))
         self.share = absorbing_share(self.pairs, self.spec) if config.absorbing else 0.0
+        self._expert_rows: Tensor | None = None
         self._expert_x = self.policy.normaliser(self.pairs.obs)
         self._expert_y = self.policy.encode(self.pairs.acts)
         self.iteration = 0
@@ -107,6 +108,7 @@ class Imitator:
         metrics = self.learner.improve(batch, rewards, end_value, self._cloning_term())
         if self.config.cost.update_normaliser:
             self.margin.normaliser.update(self.margin.continuous(batch.flat("obs"), batch.flat("acts")))
+            self._expert_rows = None
         self.iteration += 1
         head = {"iteration": self.iteration, "env_steps": self.env_steps}
         return head | batch.episodes() | {"reward": float(rewards.mean())} | found | metrics
@@ -114,12 +116,13 @@ class Imitator:
     def _sides(self, batch: Batch) -> tuple[Side, Side]:
         """The two samples that the margin tells apart."""
         mine = self.margin.rows(batch.flat("obs"), batch.flat("acts"))
-        theirs = self.margin.rows(self.pairs.obs, self.pairs.acts)
+        if self._expert_rows is None:  # once, unless the normaliser moves
+            self._expert_rows = self.margin.rows(self.pairs.obs, self.pairs.acts)
         share = 0.0
         if self.config.absorbing:
             after = self.spec.steps_left(batch.elapsed + 1)[batch.terminated].sum()
             share = float(after / (batch.size + after))
-        return Side(mine, share), Side(theirs, self.share)
+        return Side(mine, share), Side(self._expert_rows, self.share)
 
     def _rewards(self, batch: Batch, margins: Tensor) -> tuple[np.ndarray, np.ndarray | float]:
         """Rewards [T, E] of the batch, and the return that termination brings."""
@@ -157,6 +160,7 @@ class Imitator:
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         self.learner.load_state_dict(below(state, "learner."))
         self.margin.load_state_dict(below(state, "margin."))
+        self._expert_rows = None
         if self.player.optimiser is not None:
             load_adam_state(self.player.optimiser, below(state, "margin_adam."))
         self.fitting.set_state(state["fitting"])
