@@ -11,6 +11,7 @@ tolerance and one reason: scale the deviation, not the tolerance. The rows end i
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -22,10 +23,12 @@ STATEMENTS = ROOM / "STATEMENTS.md"
 FRAME = ("test_strategies.py", "test_ledger.py")
 """Tests of the frame itself, which state nothing of the paper."""
 
+SECTION = re.compile(r"^`(test_\w+\.py)`$", re.MULTILINE)
+
 HEAD = """# Every statement, and how far it is from failing
 
-Written by `pytest theory/ --statements`, complete by `theory/test_ledger.py`. A deviation is the difference of two
-sides that share no code, or the violation of an inequality (negative: room to spare). The largest one is that of the
+Written by `pytest theory/ --statements`; `theory/test_ledger.py` holds it complete. A deviation is the difference of
+two sides that share no code, or the violation of an inequality (negative: room to spare). The largest one is that of the
 default run; `pytest theory/ --hypothesis-profile=deep` draws 100 times the examples.
 """
 
@@ -95,29 +98,36 @@ class Ledger:
         widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
         return "\n".join("  ".join(c.ljust(w) for c, w in zip(x, widths, strict=True)).rstrip() for x in lines)
 
-    def markdown(self) -> str:
-        """STATEMENTS.md: each file's statement, then its comparisons."""
-        parts = [HEAD]
-        for file, (doc, tests) in catalogue().items():
-            title, _, body = doc.partition("\n")
-            parts += [f"\n## {title.rstrip('.')}\n", f"`{file}`\n"]
-            if body.strip():
-                parts.append(f"```text\n{body.strip(chr(10))}\n```\n")
-            parts += [
-                "| test | compared | tolerance | because | largest deviation |",
-                "| --- | --- | --- | --- | --- |",
-            ]
-            for row in sorted((r for r in self.rows.values() if r.file == file), key=lambda r: tests.index(r.test)):
-                cells = (f"`{row.test}`", row.compared, f"{row.tolerance:.1e}", row.because, f"{row.deviation:.1e}")
-                parts.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
-        return "\n".join(parts) + "\n"
+    def markdown(self, before: str = "") -> str:
+        """STATEMENTS.md: the sections of the files that this run saw in full, and those of `before` for the others."""
+        kept, fresh = sections(before), {file: self._section(file, doc) for file, (doc, _) in self._seen().items()}
+        found = {file: fresh.get(file, kept.get(file)) for file in catalogue()}
+        return "\n".join([HEAD, *(part for part in found.values() if part)])
 
-    def missing(self) -> list[str]:
-        """Tests that take `check` and have recorded nothing."""
+    def _seen(self) -> dict[str, tuple[str, list[str]]]:
+        """The files of which every test that takes `check` recorded something."""
         seen = {(row.file, row.test) for row in self.rows.values()}
-        return [
-            f"{file}::{test}" for file, (_, tests) in catalogue().items() for test in tests if (file, test) not in seen
-        ]
+        return {
+            file: (doc, tests)
+            for file, (doc, tests) in catalogue().items()
+            if tests and all((file, test) in seen for test in tests)
+        }
+
+    def _section(self, file: str, doc: str) -> str:
+        title, _, body = doc.partition("\n")
+        tests = catalogue()[file][1]
+        lines = [f"## {title.rstrip('.')}", "", f"`{file}`", "", "```text", body.strip("\n"), "```", ""]
+        lines += ["| test | compared | tolerance | because | largest deviation |", "| --- | --- | --- | --- | --- |"]
+        for row in sorted((r for r in self.rows.values() if r.file == file), key=lambda r: tests.index(r.test)):
+            cells = (f"`{row.test}`", row.compared, f"{row.tolerance:.1e}", row.because, f"{row.deviation:.1e}")
+            lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+        return "\n".join(lines) + "\n"
+
+
+def sections(text: str) -> dict[str, str]:
+    """File -> its section of a STATEMENTS.md."""
+    parts = [part + "\n" for part in ("\n" + text).split("\n## ")[1:]]
+    return {match[1]: "## " + part.rstrip("\n") + "\n" for part in parts if (match := SECTION.search(part))}
 
 
 def catalogue(room: Path = ROOM) -> dict[str, tuple[str, list[str]]]:

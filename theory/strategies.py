@@ -63,9 +63,13 @@ def mdps(
     max_actions: int = 3,
     gammas: SearchStrategy[float] = GAMMAS,
     reachable: bool = False,
+    least: int = 1,
 ) -> MDP:
-    """Finite MDPs; with `reachable`, p0 is positive everywhere, so that every policy visits every state."""
-    S, A = draw(st.integers(1, max_states)), draw(st.integers(1, max_actions))
+    """Finite MDPs; with `reachable`, p0 is positive everywhere, so that every policy visits every state.
+
+    `least` states and actions: 2 where few examples are drawn, of which none should be trivial.
+    """
+    S, A = draw(st.integers(least, max_states)), draw(st.integers(least, max_actions))
     gamma = draw(gammas)
     rows, start = draw(st.sampled_from(ROWS)), draw(st.sampled_from(STARTS))
     absorbing, unreached = draw(st.booleans()), draw(st.booleans())
@@ -137,9 +141,10 @@ def instances(
     max_actions: int = 3,
     gammas: SearchStrategy[float] = GAMMAS,
     kind: str = "any",
+    least: int = 1,
 ) -> Instance:
     """An MDP with an expert whose policy is of a kind; rho_E has zeros in unreached states and unused actions."""
-    mdp = draw(mdps(max_states, max_actions, gammas))
+    mdp = draw(mdps(max_states, max_actions, gammas, least=least))
     pi_E = draw(policies(mdp, kind))
     return Instance(mdp, pi_E, occupancy(mdp, pi_E))
 
@@ -150,9 +155,10 @@ def positive_instances(
     max_states: int = 6,
     max_actions: int = 3,
     gammas: SearchStrategy[float] = GAMMAS,
+    least: int = 1,
 ) -> Instance:
     """An MDP with an expert whose rho_E is positive everywhere."""
-    mdp = draw(mdps(max_states, max_actions, gammas, reachable=True))
+    mdp = draw(mdps(max_states, max_actions, gammas, reachable=True, least=least))
     pi_E = draw(policies(mdp, "interior"))
     return Instance(mdp, pi_E, occupancy(mdp, pi_E))
 

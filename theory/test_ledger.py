@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from theory.ledger import STATEMENTS, Ledger, Row, catalogue
+from theory.ledger import STATEMENTS, Ledger, Row, catalogue, sections
 
 TERMS = {"statement": "Eq 0", "compared": "two sides", "tolerance": 1e-3, "because": "rounding"}
 
@@ -63,15 +63,23 @@ def test_every_statement_file_states_and_checks() -> None:
 
 
 def test_the_table_of_statements_is_complete() -> None:
-    text = STATEMENTS.read_text(encoding="utf-8")
-    parts = re.split(r"^## ", text, flags=re.MULTILINE)[1:]
-    held = {}
-    for part in parts:
-        file = re.search(r"^`(test_\w+\.py)`$", part, flags=re.MULTILINE)
-        assert file, part
-        held[file[1]] = (part, set(re.findall(r"^\| `(test_\w+)` \|", part, flags=re.MULTILINE)))
-    expected = catalogue()
+    held, expected = sections(STATEMENTS.read_text(encoding="utf-8")), catalogue()
     assert held.keys() == expected.keys(), "write it anew: pytest theory/ --statements"
     for file, (doc, tests) in expected.items():
-        assert held[file][1] == set(tests), f"{file}: write it anew: pytest theory/ --statements"
-        assert doc.partition("\n")[2].strip("\n") in held[file][0], f"{file}: its statement has changed"
+        rows = set(re.findall(r"^\| `(test_\w+)` \|", held[file], flags=re.MULTILINE))
+        assert rows == set(tests), f"{file}: write it anew: pytest theory/{file} --statements"
+        assert doc.partition("\n")[2].strip("\n") in held[file], f"{file}: its statement has changed"
+
+
+def test_a_run_of_one_file_keeps_the_other_sections() -> None:
+    before = STATEMENTS.read_text(encoding="utf-8")
+    file, (doc, tests) = next(iter(catalogue().items()))
+    ledger = Ledger()
+    for test in tests:
+        ledger.at = file, test
+        ledger(**TERMS, deviation=-7.25)
+    after = ledger.markdown(before)
+    assert "-7.2e+00" in sections(after)[file] and doc.splitlines()[-1] in sections(after)[file]
+    for other, part in sections(before).items():
+        assert other == file or sections(after)[other] == part
+    assert Ledger().markdown(after) == after
