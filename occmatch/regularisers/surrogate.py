@@ -56,7 +56,8 @@ class Surrogate(Regulariser):
         if (c > self.loss.upper).any():
             return np.inf
         seen = self.rho_E > 0
-        return float(self.rho_E[seen] @ self.loss.g(c[seen]))
+        with np.errstate(over="ignore"):  # g saturates at the largest double, where the sum is +inf
+            return float(self.rho_E[seen] @ self.loss.g(c[seen]))
 
     def conjugate(self, x: Array) -> float:
         return self._conjugate(mass_in_excess(np.asarray(x, dtype=np.float64), self.rho_E))
