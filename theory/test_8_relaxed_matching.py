@@ -1,0 +1,192 @@
+"""Eq 8: IRL with a regulariser is matching with a tolerance that its conjugate measures.
+
+For a closed proper convex psi on costs, with
+
+    d_psi(rho, rho_E) = psi*(rho - rho_E) = sup_c  <rho - rho_E, c> - psi(c),
+
+RL o IRL_psi(pi_E) solves  min_pi  d_psi(rho_pi, rho_E) - lam H(pi): the constraint rho_pi = rho_E of a constant psi is
+relaxed to a penalty, and psi says which differences of occupancy measures weigh how much.
+
+One side: the conjugates of occmatch, closed forms or solvers of their own. The other: each psi written out from its
+definition, maximised over c by a conic solver; and a descent over policies that looks for one below the optimum.
+
+Source: Ho & Ermon (2016), section 3, equation 8.
+"""
+
+import cvxpy as cp
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from occmatch import match
+from occmatch.regularisers import REGISTERED
+from occmatch.regularisers.registered import example_features
+from theory.ledger import Ledger
+from theory.oracles import kernel
+from theory.plain import apart, entropy, lowest
+from theory.strategies import Instance, examples, instances, measures, positive_instances
+
+CONIC = 2e-6
+"""Clarabel stops at relative gaps of 1e-8; the largest masses, 100, and exponential cones lose two digits of that."""
+
+ATTACK = 1e-8
+"""Both sides are one objective at two policies, so that only what the solver left counts."""
+
+EXACT = ("constant", "surrogate_linear")
+"""psi = 0 in effect: d_psi is 0 or +inf, and the relaxed problem has one feasible point."""
+
+
+def span(c, features, domain):
+    w = cp.Variable(features.shape[2])
+    return w, [cp.vec(c, order="C") == features.reshape(-1, features.shape[2]) @ w, *domain(w)]
+
+
+def simplex(w):
+    return [w >= 0, cp.sum(w) == 1]
+
+
+def lipschitz(mdp, c):
+    """|c(s, a) - c(s', a)| <= 1 where some action leads from s to s', and |c(s, a) - c(s, b)| <= 1."""
+    steps = [(s, t) for s in range(mdp.S) for t in range(mdp.S) if s != t and (kernel(mdp)[s, :, t] > 0).any()]
+    rises = [c[s, a] - c[t, a] for s, t in steps for a in range(mdp.A)]
+    rises += [c[s, a] - c[s, b] for s in range(mdp.S) for a in range(mdp.A) for b in range(a)]
+    return 0.0, [cp.abs(cp.hstack(rises)) <= 1] if rises else []
+
+
+def expected(rho_E, c, terms, upper, m=None):
+    """<rho_E, terms> where rho_E > 0, and c <= upper where it is zero."""
+    seen = rho_E > 0
+    off = [] if seen.all() or upper == np.inf else [c[np.nonzero(~seen)] <= upper]
+    return rho_E[seen] @ terms(c[np.nonzero(seen)]), off
+
+
+def by_margin(rho_E, c, phi, upper):
+    """psi_phi(c) = <rho_E, -c + phi(-m)> with m the least margin of cost c or more: phi(m) <= -c."""
+    value, off = expected(rho_E, c, lambda x: -x, upper)
+    seen = rho_E > 0
+    m = cp.Variable(int(seen.sum()))
+    return value + rho_E[seen] @ phi(-m), [*off, phi(m) <= -c[np.nonzero(seen)]]
+
+
+TAU = 0.25
+LOG2 = np.log(2.0)
+
+DEFINITION = {
+    "l2_ball": lambda mdp, r, c: (0.0, [cp.norm2(cp.vec(c, order="C")) <= 1]),
+    "l2_ball_features": lambda mdp, r, c: (0.0, span(c, example_features(mdp), lambda w: [cp.norm2(w) <= 1])[1]),
+    "simplex": lambda mdp, r, c: (0.0, simplex(c)),
+    "simplex_features": lambda mdp, r, c: (0.0, span(c, example_features(mdp), simplex)[1]),
+    "box": lambda mdp, r, c: (0.0, [cp.abs(c) <= 1]),
+    "quadratic": lambda mdp, r, c: (0.5 * cp.sum_squares(c), []),
+    "quadratic_features": lambda mdp, r, c: (
+        lambda w, rows: (0.25 * cp.sum_squares(w), rows)  # weight 1/2 on the coordinates
+    )(*span(c, example_features(mdp, min(3, mdp.S * mdp.A)), lambda w: [])),
+    "lipschitz": lambda mdp, r, c: lipschitz(mdp, c),
+    "expression": lambda mdp, r, c: (0.5 * cp.sum_squares(c) + cp.sum(cp.abs(c)), []),
+    "surrogate_logistic": lambda mdp, r, c: expected(r, c, lambda x: -x - cp.log(1 - cp.exp(x)), 0.0),
+    "surrogate_exponential": lambda mdp, r, c: expected(r, c, lambda x: -x + cp.inv_pos(-x), 0.0),
+    "surrogate_exponential_linear": lambda mdp, r, c: by_margin(r, c, lambda m: cp.exp(-m) - m, np.inf),
+    "surrogate_smoothed_hinge": lambda mdp, r, c: by_margin(r, c, lambda m: TAU * cp.logistic((1 - m) / TAU), 0.0),
+    "fdivergence_kl": lambda mdp, r, c: expected(r, c, lambda y: cp.exp(y) - 1 - y, np.inf),
+    "fdivergence_reverse_kl": lambda mdp, r, c: expected(r, c, lambda y: -cp.log(1 - y) - y, 1.0),
+    "fdivergence_chi2": lambda mdp, r, c: expected(r, c, lambda y: cp.square(cp.pos(y + 2)) / 4 - 1 - y, np.inf),
+    "fdivergence_hellinger": lambda mdp, r, c: expected(r, c, lambda y: cp.inv_pos(1 - y) - 1 - y, 1.0),
+    "fdivergence_js": lambda mdp, r, c: expected(r, c, lambda y: -cp.log(2 - cp.exp(y)) - y, LOG2),
+    "fdivergence_tv": lambda mdp, r, c: (expected(r, c, lambda y: cp.maximum(y, -0.5) - y, 0.5)[0], [c <= 0.5]),
+}
+
+
+def test_every_registered_psi_is_defined_here() -> None:
+    assert {*DEFINITION, *EXACT} == REGISTERED.keys()
+
+
+@pytest.mark.parametrize("name", DEFINITION)
+@examples(4)
+@given(instance=positive_instances(max_states=4), data=st.data())
+def test_divergence_is_the_supremum_over_costs(
+    check: Ledger, name: str, instance: Instance, data: st.DataObject
+) -> None:
+    mdp, _, rho_E = instance
+    rho = data.draw(measures(mdp, "interior"))
+    psi = REGISTERED[name](mdp, rho_E)
+    c = cp.Variable(mdp.shape)
+    value, rows = DEFINITION[name](mdp, rho_E, c)
+    problem = cp.Problem(cp.Maximize(cp.sum(cp.multiply(rho - rho_E, c)) - value), rows)
+    problem.solve(solver=cp.CLARABEL)
+    scale = rho.sum()
+    check(
+        statement="Eq 8",
+        compared="psi* against the supremum over c by a conic solver, relative to the mass",
+        deviation=abs(psi.divergence(rho, rho_E) - problem.value) / scale,
+        tolerance=CONIC,
+        because="Clarabel's relative gap of 1e-8, times two digits for masses up to 100 and exponential cones",
+    )
+
+
+@pytest.mark.parametrize("name", DEFINITION)
+@examples(6)
+@given(instance=instances(max_states=4), data=st.data())
+def test_fenchel_young(check: Ledger, name: str, instance: Instance, data: st.DataObject) -> None:
+    """<x, c> <= psi*(x) + psi(c) for every c in the domain of psi, also where rho_E is zero."""
+    mdp, _, rho_E = instance
+    rho = data.draw(measures(mdp))
+    psi = REGISTERED[name](mdp, rho_E)
+    rng = np.random.default_rng(data.draw(st.integers(0, 2**32 - 1)))
+    top = psi.divergence(rho, rho_E)
+    worst = -np.inf
+    for size in 10.0 ** rng.uniform(-2, 1.5, size=20):
+        c = np.asarray(psi.repair(size * rng.normal(size=mdp.shape)))
+        scale = rho.sum() * (1 + np.abs(c).max())
+        worst = max(worst, (float(np.vdot(rho - rho_E, c)) - psi.value(c) - top) / scale)
+    check(
+        statement="Eq 8",
+        compared="<rho - rho_E, c> - psi(c) above psi*, over random costs",
+        deviation=worst,
+        tolerance=1e-11,
+        because="domains hold up to a relative 1e-11 (DOMAIN_RTOL), sums round by less",
+    )
+
+
+@pytest.mark.parametrize("name", DEFINITION)
+@examples(4)
+@given(instance=positive_instances(max_states=4), data=st.data())
+def test_no_policy_is_below_the_matched_one(check: Ledger, name: str, instance: Instance, data: st.DataObject) -> None:
+    mdp, pi_E, rho_E = instance
+    psi = REGISTERED[name](mdp, rho_E)
+    lam = data.draw(st.sampled_from([0.2, 1.0]))
+    start = data.draw(st.sampled_from([np.log(pi_E), np.zeros(mdp.shape)]))
+
+    def objective(rho: np.ndarray) -> float:
+        return psi.divergence(rho, rho_E) - lam * entropy(rho)
+
+    def slope(rho: np.ndarray) -> np.ndarray:
+        return psi.best_cost(rho, rho_E) + lam * np.log(rho / rho.sum(axis=1, keepdims=True))
+
+    slow = name in ("lipschitz", "expression")  # each value of psi* is a program of its own
+    attacked = lowest(mdp, objective, slope, [start], steps=2 if slow else 60)
+    optimum = objective(match(mdp, rho_E, psi, lam).rho)
+    check(
+        statement="Eq 8",
+        compared="a policy below the matched one, by L-BFGS (violation)",
+        deviation=(optimum - attacked) / max(abs(optimum), abs(attacked), lam / (1 - mdp.gamma)),
+        tolerance=ATTACK,
+        because="one objective at two policies; programs of cvxpy stop at relative gaps of 1e-8, the others at 1e-13",
+    )
+
+
+@pytest.mark.parametrize("name", EXACT)
+@examples(5)
+@given(instance=instances(), data=st.data())
+def test_constant_psi_tolerates_nothing(check: Ledger, name: str, instance: Instance, data: st.DataObject) -> None:
+    mdp, _, rho_E = instance
+    rho = data.draw(measures(mdp))
+    psi = REGISTERED[name](mdp, rho_E)
+    away = float(np.abs(rho - rho_E).max()) > 1e-9 * rho.sum()
+    check(
+        statement="Eq 8",
+        compared="d_psi against 0 at rho_E and +inf away from it",
+        deviation=apart(psi.divergence(rho, rho_E), np.inf if away else 0.0) + psi.divergence(rho_E, rho_E),
+        tolerance=0.0,
+        because="two values, no arithmetic",
+    )
