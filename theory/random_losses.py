@@ -21,7 +21,7 @@ from occmatch.losses import Loss
 Array = np.ndarray
 
 FAR = 690.0
-"""Margins beyond which exponentials of slope one leave the range of doubles."""
+"""Exponents beyond this leave the range of doubles."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class RandomLoss(Loss):
 
     def phi(self, m: Array) -> Array:
         m = np.asarray(m, dtype=float)
-        out = self.exponential * np.exp(-self.rate * np.clip(m, -FAR, None))
+        out = self.exponential * np.exp(-np.clip(self.rate * m, -FAR, None))
         if self.linear:
             out = out - self.linear * m
         for w, b, t in self.bumps:
@@ -44,14 +44,14 @@ class RandomLoss(Loss):
 
     def dphi(self, m: Array) -> Array:
         m = np.asarray(m, dtype=float)
-        out = -self.linear - self.rate * self.exponential * np.exp(-self.rate * np.clip(m, -FAR, None))
+        out = -self.linear - self.rate * self.exponential * np.exp(-np.clip(self.rate * m, -FAR, None))
         for w, b, t in self.bumps:
             out = out - w * expit((b - m) / t)
         return out
 
     def d2phi(self, m: Array) -> Array:
         m = np.asarray(m, dtype=float)
-        out = self.rate**2 * self.exponential * np.exp(-self.rate * np.clip(m, -FAR, None))
+        out = self.rate**2 * self.exponential * np.exp(-np.clip(self.rate * m, -FAR, None))
         for w, b, t in self.bumps:
             out = out + w / t * expit((b - m) / t) * expit((m - b) / t)
         return out

@@ -46,7 +46,7 @@ def written_out(mdp: om.MDP, rho_E: np.ndarray, F: np.ndarray, kind: type[Regula
 
 @pytest.mark.parametrize("kind", [L2Ball, Simplex])
 @examples(8)
-@given(instance=instances(max_states=4), data=st.data())
+@given(instance=instances(max_states=4, least=2), data=st.data())
 def test_rl_after_irl_is_entropy_regularised_apprenticeship(
     check: Ledger, kind: type[Regulariser], instance: Instance, data: st.DataObject
 ) -> None:
@@ -69,7 +69,7 @@ def test_rl_after_irl_is_entropy_regularised_apprenticeship(
 
 @pytest.mark.parametrize("kind", [L2Ball, Simplex])
 @examples(5)
-@given(instance=instances(max_states=4), data=st.data())
+@given(instance=instances(max_states=4, least=2), data=st.data())
 def test_scaling_the_class_recovers_eq_9(
     check: Ledger, kind: type[Regulariser], instance: Instance, data: st.DataObject
 ) -> None:

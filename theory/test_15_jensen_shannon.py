@@ -69,7 +69,7 @@ def test_its_root_obeys_the_triangle_inequality(check: Ledger, instance: Instanc
 
 
 @examples(8)
-@given(positive_instances(max_states=4), st.data())
+@given(positive_instances(max_states=4, least=2), st.data())
 def test_matching_it_is_matching_jensen_shannon(check: Ledger, instance: Instance, data: st.DataObject) -> None:
     """The minimum of Eq 15 with psi_GA, with the f-divergence of Jensen-Shannon, and by descent over policies."""
     mdp, pi_E, rho_E = instance

@@ -33,7 +33,7 @@ def saddle(rho: np.ndarray, rho_E: np.ndarray, m: np.ndarray, lam: float) -> flo
 
 
 @examples(10)
-@given(positive_instances(max_states=4), st.data())
+@given(positive_instances(max_states=4, least=2), st.data())
 def test_irl_and_matching_end_at_a_saddle_point(check: Ledger, instance: Instance, data: st.DataObject) -> None:
     """D* from IRL, pi* from matching, each attacked by an optimiser while the other stands still."""
     mdp, pi_E, rho_E = instance
@@ -77,7 +77,7 @@ def test_irl_and_matching_end_at_a_saddle_point(check: Ledger, instance: Instanc
 
 
 @examples(6)
-@given(positive_instances(max_states=4), st.data())
+@given(positive_instances(max_states=4, least=2), st.data())
 def test_alternating_steps_reach_it(check: Ledger, instance: Instance, data: st.DataObject) -> None:
     """D at its best, then the policy's gradient of equation 18 for the cost log D, by L-BFGS: the value of matching."""
     mdp, _, rho_E = instance
@@ -103,7 +103,7 @@ def test_alternating_steps_reach_it(check: Ledger, instance: Instance, data: st.
 
 
 @examples(10)
-@given(positive_instances(max_states=4), st.data())
+@given(positive_instances(max_states=4, least=2), st.data())
 def test_the_discriminator_s_step_is_the_gradient_in_its_weights(
     check: Ledger, instance: Instance, data: st.DataObject
 ) -> None:

@@ -103,7 +103,7 @@ def test_every_registered_psi_is_defined_here() -> None:
 
 @pytest.mark.parametrize("name", DEFINITION)
 @examples(4)
-@given(instance=positive_instances(max_states=4), data=st.data())
+@given(instance=positive_instances(max_states=4, least=2), data=st.data())
 def test_divergence_is_the_supremum_over_costs(
     check: Ledger, name: str, instance: Instance, data: st.DataObject
 ) -> None:
@@ -126,7 +126,7 @@ def test_divergence_is_the_supremum_over_costs(
 
 @pytest.mark.parametrize("name", DEFINITION)
 @examples(6)
-@given(instance=instances(max_states=4), data=st.data())
+@given(instance=instances(max_states=4, least=2), data=st.data())
 def test_fenchel_young(check: Ledger, name: str, instance: Instance, data: st.DataObject) -> None:
     """<x, c> <= psi*(x) + psi(c) for every c in the domain of psi, also where rho_E is zero."""
     mdp, _, rho_E = instance
@@ -150,7 +150,7 @@ def test_fenchel_young(check: Ledger, name: str, instance: Instance, data: st.Da
 
 @pytest.mark.parametrize("name", DEFINITION)
 @examples(4)
-@given(instance=positive_instances(max_states=4), data=st.data())
+@given(instance=positive_instances(max_states=4, least=2), data=st.data())
 def test_no_policy_is_below_the_matched_one(check: Ledger, name: str, instance: Instance, data: st.DataObject) -> None:
     mdp, pi_E, rho_E = instance
     psi = REGISTERED[name](mdp, rho_E)
