@@ -60,10 +60,11 @@ class Evaluated:
 
 
 def close(imitator: Imitator, record: Run, seconds: float, console: Console) -> dict[str, Any]:
-    """Evaluate random, cloning, GAIL and expert; write result.json and learning_curve.png; print the table."""
+    """Evaluate random, cloning, the learner and expert; write result.json and learning_curve.png; print the table."""
     config, env = imitator.config, imitator.config.env
     console.print(f"evaluating over {config.final_episodes} episodes ...")
-    policies = {"behavioural cloning": imitator.clone()[0], "GAIL": imitator.policy}
+    method = config.method.upper()
+    policies = {"behavioural cloning": imitator.clone()[0], method: imitator.policy}
     expert = recorded(env, config.demos)
     found = compare(env, policies, expert, config.final_episodes, config.seed, config.threads)
     metrics, reference = record.metrics(), found.reference
@@ -77,7 +78,7 @@ def close(imitator: Imitator, record: Run, seconds: float, console: Console) -> 
         "seconds": round(seconds, 1),
         "bc_return": cloning["return_mean"],
         "bc_return_deterministic": cloning["return_deterministic_mean"],
-        **found.fields("GAIL"),
+        **found.fields(method),
         "steps_to_90": {
             kind: None if reference is None else steps_to(metrics, key, 0.9 * reference)
             for kind, key in (("stochastic", "eval_return"), ("deterministic", "eval_return_deterministic"))
@@ -108,7 +109,7 @@ def execute(config: GailConfig, record: Run, console: Console) -> dict[str, Any]
             m | {"share": m["train_return"] / reference} if reference and "train_return" in m else m
             for m in train(imitator, record)
         )
-        for _ in progress.show(lines, f"gail {config.env}", imitator.env_steps, config.steps, console):
+        for _ in progress.show(lines, f"{config.method} {config.env}", imitator.env_steps, config.steps, console):
             pass
         return close(imitator, record, time.monotonic() - began, console)
     finally:
@@ -136,7 +137,7 @@ def main(argv: list[str]) -> None:
     config, record = request.config, request.resume
     if record is None:
         validate(config)
-        folder = request.out or run.new_folder(f"gail-{config.env}-s{config.seed}")
+        folder = request.out or run.new_folder(f"{config.method}-{config.env}-s{config.seed}")
         record = Run.create(folder, "gail", as_dict(config))
     execute(config, record, console)
     console.print(f"run folder: {record.folder}", soft_wrap=True, highlight=False)
