@@ -28,8 +28,8 @@ SECTION = re.compile(r"^`(test_\w+\.py)`$", re.MULTILINE)
 HEAD = """# Every statement, and how far it is from failing
 
 Written by `pytest theory/ --statements`; `theory/test_ledger.py` holds it complete. A deviation is the difference of
-two sides that share no code, or the violation of an inequality (negative: room to spare). The largest one is that of the
-default run; `pytest theory/ --hypothesis-profile=deep` draws 100 times the examples.
+two sides that share no code, or the violation of an inequality (negative: room to spare); the largest one is that of
+the default run. `pytest theory/ --hypothesis-profile=deep` draws 100 times the examples.
 """
 
 
