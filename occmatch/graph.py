@@ -148,7 +148,8 @@ def draw(mdp: MDP, pi: FloatArray | None = None, ax: Axes | None = None) -> Axes
     (left, low), (right, high) = points.min(axis=0) - 0.7, points.max(axis=0) + 0.7
     ax.set(xlim=(left, right), ylim=(low, high), aspect="equal")
     ax.set_axis_off()
-    nx.draw_networkx_nodes(graph, position, ax=ax, node_color=mdp.p0, cmap="Blues", vmin=0.0, vmax=1.0, edgecolors="k")
+    # Black numbers must show on the darkest state too: only half of the colours is used.
+    nx.draw_networkx_nodes(graph, position, ax=ax, node_color=mdp.p0, cmap="Blues", vmin=0.0, vmax=2.0, edgecolors="k")
     nx.draw_networkx_labels(graph, position, ax=ax, font_size=8)
     for a in range(mdp.A):
         edges = [(s, to) for s, to, key in graph.edges(keys=True) if key == a and weight[s, a] > 0.0]

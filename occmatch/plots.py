@@ -78,7 +78,9 @@ def plot_policy(mdp: MDP, pi: ArrayLike, ax: Axes | None = None, *, colour: str 
     return _arrows(mdp, pi, ax, colour)
 
 
-def plot_cost(mdp: MDP, cost: ArrayLike, ax: Axes | None = None, *, cmap: str = "coolwarm") -> Axes:
+def plot_cost(
+    mdp: MDP, cost: ArrayLike, ax: Axes | None = None, *, label: str = "c(s, a)", cmap: str = "coolwarm"
+) -> Axes:
     """Each cell cut into one wedge an action, coloured by c(s, a), colours centred on 0; `cost` [S, A].
 
     The wedge of an action is the triangle on the side that it points to, for one that stays a square in the middle.
@@ -98,7 +100,7 @@ def plot_cost(mdp: MDP, cost: ArrayLike, ax: Axes | None = None, *, cmap: str = 
     ax.add_collection(shapes)
     rows, columns = np.array(layout.cells).max(axis=0)
     ax.set(xlim=(-0.5, columns + 0.5), ylim=(rows + 0.5, -0.5), aspect="equal")
-    return _finish(ax, shapes, "c(s, a)")
+    return _finish(ax, shapes, label)
 
 
 def plot_pairs(

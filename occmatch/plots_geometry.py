@@ -39,7 +39,7 @@ def plot_polytope(mdp: MDP, x: Pair, y: Pair, ax: Axes | None = None) -> Axes:
     outline = corners[ConvexHull(corners).vertices]
     ax = plt.subplots()[1] if ax is None else ax
     ax.fill(*outline.T, facecolor="0.93", edgecolor="0.4", zorder=0)
-    ax.plot(*corners.T, "o", color="0.4", markersize=5, label="deterministic policies")
+    ax.plot(*corners.T, "o", color="0.3", markersize=5, zorder=3, label="deterministic policies")
     (s, a), (t, b) = x, y
     ax.set(xlabel=f"rho(s={s}, a={a})", ylabel=f"rho(s={t}, a={b})")
     return ax
