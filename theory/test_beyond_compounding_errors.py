@@ -45,7 +45,7 @@ def error_of(mdp: om.MDP, rho_E: np.ndarray, pi_E: np.ndarray, pi: np.ndarray) -
 
 
 @examples(25)
-@given(GAMMAS, st.floats(1e-6, 1.0))
+@given(GAMMAS, st.floats(1e-4, 1.0))
 def test_on_the_cliff_cloning_is_quadratic_and_matching_linear(check: Ledger, gamma: float, eps: float) -> None:
     mdp = cliff(gamma)
     clone = np.array([[1 - eps, eps], [0.5, 0.5]])
@@ -62,8 +62,8 @@ def test_on_the_cliff_cloning_is_quadratic_and_matching_linear(check: Ledger, ga
         statement="compounding errors",
         compared="loss on the cliff against gamma ||rho - rho_E||_1 / 2",
         deviation=apart(loss, gamma * 0.5 * float(np.abs(rho - rho_E).sum())),
-        tolerance=1e-11,
-        because=SOLVE,
+        tolerance=1e-9,
+        because="rho - rho_E cancels four digits, and the solve is of condition 200",
     )
 
 
