@@ -201,8 +201,8 @@ Worst certified relative gap by `python benchmarks/exact.py --suite`: garnets wi
 0.5 to 0.99, lam 0.01 to 2, stochastic (even seeds) and deterministic experts (odd seeds). `irl` is the convex program
 over costs, `own` matching by the solver of our own, `program` matching by the convex program over measures. Targets:
 {targets}. "Policies apart" is the largest (1 - gamma) sum_s d(s) ||pi - pi'||_1 between the policies of the first
-column and the others; "no cost attains" counts typed answers whose diverging sequence was certified instead; "missed" counts
-the MDPs beyond a solver's target.
+column and the others; "no cost attains" counts typed answers whose diverging sequence was certified instead;
+"missed" counts the MDPs beyond a solver's target.
 
 {exact_suite.table(rows)}
 

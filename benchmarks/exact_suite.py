@@ -5,14 +5,14 @@
     program    matching by the convex program over measures (Clarabel)
 
 An instance is a garnet with up to 30 states and 5 actions, gamma from 0.5 to 0.99 and lam from 0.01 to 2; the expert is
-soft optimal for a random cost (even seeds) or deterministic (odd seeds). Where no cost attains the dual, the last
-member of the sequence that the solver returns is what the certificate judges.
+soft optimal for a random cost (even seeds) or deterministic (odd seeds). Where no cost attains the dual, the
+certificate judges the limit's measure, which attains the primal, with the last cost of the sequence.
 """
 
 import json
 import time
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -68,6 +68,11 @@ def apart(mdp: om.MDP, rho: np.ndarray, other: np.ndarray) -> float:
     return float(visits @ np.abs(om.policy(rho) - om.policy(other)).sum(axis=1))
 
 
+def judged(found: object) -> object:
+    """What the certificate judges: the answer, or the limit's measure with the last cost of a diverging sequence."""
+    return replace(found.sequence[-1], rho=found.rho, pi=found.pi) if isinstance(found, NotAttained) else found
+
+
 def answer(mdp: om.MDP, rho_E: np.ndarray, psi: Regulariser, lam: float, solver: str) -> object:
     if solver == "irl":
         return om.irl(mdp, rho_E, psi, lam)
@@ -80,7 +85,7 @@ def one(mdp: om.MDP, rho_E: np.ndarray, psi: Regulariser, lam: float, solver: st
     try:
         found = answer(mdp, rho_E, psi, lam, solver)
         worst.seconds = time.process_time() - start
-        candidate = found.sequence[-1] if isinstance(found, NotAttained) else found
+        candidate = judged(found)
         if not isinstance(candidate, Candidate):
             worst.failures[type(found).__name__] += 1
             return worst, None

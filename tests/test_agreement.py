@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 import occmatch as om
-from benchmarks.exact_suite import TARGETS, instance
-from occmatch.candidate import Candidate, NotAttained
+from benchmarks.exact_suite import TARGETS, instance, judged
+from occmatch.candidate import Candidate
 from occmatch.matching import has_newton
 from occmatch.regularisers import REGISTERED
 
@@ -17,7 +17,7 @@ PROGRAM, OWN = TARGETS["program"], TARGETS["own"]
 
 
 def certified(mdp, rho_E, psi, found):
-    candidate = found.sequence[-1] if isinstance(found, NotAttained) else found
+    candidate = judged(found)
     assert isinstance(candidate, Candidate), found
     certificate = om.certify(mdp, rho_E, psi, candidate)
     assert certificate.flow_residual <= 1e-12
