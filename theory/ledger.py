@@ -90,13 +90,14 @@ class Ledger:
         return [asdict(row) for row in self.rows.values()]
 
     def table(self) -> str:
-        """The rows, one a line, for a terminal."""
-        lines = [("statement", "test", "compared", "tolerance", "largest deviation")]
+        """The rows for a terminal: a line for each test, below it one for each comparison."""
+        lines, at = ["largest deviation   tolerance  compared"], ("", "")
         for row in sorted(self.rows.values(), key=lambda r: _order(r.file) + r.key):
-            name = f"{row.file.removesuffix('.py')}::{row.test}".replace("test_", "", 1)
-            lines.append((row.statement, name, row.compared, f"{row.tolerance:.1e}", f"{row.deviation:.1e}"))
-        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-        return "\n".join("  ".join(c.ljust(w) for c, w in zip(x, widths, strict=True)).rstrip() for x in lines)
+            if (row.file, row.test) != at:
+                at = row.file, row.test
+                lines.append(f"{row.statement}: {row.file}::{row.test}")
+            lines.append(f"{row.deviation:>17.1e} {row.tolerance:>11.1e}  {row.compared}")
+        return "\n".join(lines)
 
     def markdown(self, before: str = "") -> str:
         """STATEMENTS.md: the sections of the files that this run saw in full, and those of `before` for the others."""
