@@ -25,6 +25,10 @@ Solve = Callable[[FloatArray], tuple[FloatArray, float]]
 # States that are never visited count with this share of the mass, so that the flow equations can be divided by visits.
 _LEAST_SHARE = 1e-19
 
+# Curvature of a direction of weights that changes no policy, relative to the largest: it bounds the step along it.
+_LEAST_CURVATURE = 1e-14
+_TINY = float(np.finfo(np.float64).tiny)
+
 # Accuracy of the sparse systems, where they are solved by iteration.
 _RTOL = 1e-12
 
@@ -40,7 +44,9 @@ def curvature(
     if features is None:
         inverse = _sparse(linear, answer, lam, D.reshape(linear.mdp.shape))
     else:
-        factors = lu_factor(reward_curvature(linear.mdp, answer, lam, features) + np.diag(D))
+        H = reward_curvature(linear.mdp, answer, lam, features)
+        # Features that advantages cannot tell apart leave H singular, and D vanishes where no constraint is active.
+        factors = lu_factor(H + np.diag(np.maximum(D, _LEAST_CURVATURE * H.diagonal().max(initial=_TINY))))
         inverse = partial(lu_solve, factors)
     if v is None:
         return lambda b: (inverse(b), 0.0)

@@ -443,3 +443,11 @@ def test_the_two_lines_of_proposition_3_2():
     mdp, rho_E, _ = problem()
     psi = Surrogate(LOSSES["logistic"], rho_E)
     assert np.abs(om.match(mdp, rho_E, psi).pi - om.irl(mdp, rho_E, psi).pi).max() <= 1e-4
+
+
+@pytest.mark.parametrize("gamma", [0.0, 0.9])
+def test_features_that_no_policy_tells_apart_in_a_ball_that_does_not_bind(gamma):
+    """Three features where advantages have two dimensions: the curvature of the weights is singular, the policy not."""
+    mdp, rho_E, rng = problem(seed=2, S=2, A=2, gamma=gamma)
+    psi = L2Ball(rng.normal(size=(2, 2, 3)), radius=1000.0)
+    assert gap(mdp, rho_E, psi, om.match(mdp, rho_E, psi)) <= OPTIMAL
