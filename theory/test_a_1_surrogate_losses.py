@@ -31,7 +31,7 @@ NAMES = (*om.LOSSES, "random")
 SMOOTH = tuple(name for name in NAMES if name != "linear")
 
 SEARCH = 1e-7
-NESTED = "a search in c with a root search inside: 1e-10 in the argument, second order in the value, amplified by g''"
+NESTED = "a search in c with a root search inside: 1e-8 of the bracket in the argument, second order in the value"
 SOLVER = 1e-8
 NEWTON = "two Newton methods, on the dual and on the primal, each to 1e-13 of its slope; L-BFGS to 1e-13 of its value"
 
@@ -88,13 +88,15 @@ def test_the_conjugate_is_minus_the_margin_risk(
     mdp, _, rho_E = instance
     loss, rho = draw_loss(name, data), data.draw(measures(mdp, "interior"))
     supremum = 0.0
-    for p, q in zip(rho.flat, rho_E.flat, strict=True):
-        # Costs of margins in [-12, 12]: the optimum is between, since the masses differ by less than e^6.
-        low, high = (-float(loss.phi(np.array(m))) for m in (-12.0, 12.0))
+    for p, q, m in zip(rho.flat, rho_E.flat, loss.best_margin(rho, rho_E).flat, strict=True):
+        # Concave in c, so that a maximum inside this bracket is the maximum; a wrong margin would leave it at an end.
+        low, high = (-float(loss.phi(np.array(m + step))) for step in (-3.0, 2.5))
         found = minimize_scalar(
-            lambda u, p=p, q=q: -((p - q) * u - q * g(loss, u)), bounds=(low, high), method="bounded",
-            options={"xatol": 1e-10 * min(1.0, abs(high) + 1e-3)},
-        )  # fmt: skip
+            lambda u, p=p, q=q: -((p - q) * u - q * g(loss, u)),
+            bounds=(low, high),
+            method="bounded",
+            options={"xatol": 1e-8 * (high - low)},
+        )
         supremum -= found.fun
     value = Surrogate(loss, rho_E).divergence(rho, rho_E)
     check(

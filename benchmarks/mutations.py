@@ -1,0 +1,157 @@
+"""Does `pytest theory/` notice? Plants one error at a time in a copy of the tree and requires the tests to go red.
+
+    python benchmarks/mutations.py [--jobs N] [--only NAME ...]
+
+Each mutant is a textual replacement in `occmatch/` that must match exactly once. The files of theory/ that it names are
+tried first, so that most mutants end in seconds; one that they let pass gets the whole of theory/. Before that the same
+files must be green on a copy without an error, and a mutant counts as killed only where a test fails, not where nothing
+can be imported. Prints the table and exits 1 if any mutant survives; a full run writes docs/benchmarks/mutations.md.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import tyro
+from mutants import MUTANTS, Mutant
+
+ROOT = Path(__file__).parent.parent
+OUT = ROOT / "docs" / "benchmarks" / "mutations.md"
+
+# Hypothesis would spend minutes on the smallest example of a failure; that it fails is all that counts here.
+PLUGIN = """
+import pytest
+from hypothesis import Phase, settings
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_configure(config):
+    settings.register_profile("mutation", settings.default, phases=[Phase.explicit, Phase.generate])
+    settings.load_profile("mutation")
+"""
+
+HEAD = """# Mutations: does `pytest theory/` notice a wrong sign?
+
+One error at a time, and the first test of theory/ that went red, by `python benchmarks/mutations.py`.
+
+| mutant | file | killed by | seconds |
+| --- | --- | --- | --- |
+"""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to run."""
+
+    jobs: int = 2
+    """Mutants at a time."""
+    only: tuple[str, ...] = field(default=())
+    """Names of mutants; all of them by default."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What became of a mutant: `killed_by` names the first red test, and is empty where it survived."""
+
+    mutant: Mutant
+    killed_by: str
+    seconds: float
+
+    def row(self) -> str:
+        by = f"`{self.killed_by}`" if self.killed_by else "**survived**"
+        return f"| {self.mutant.name} | `{self.mutant.file}` | {by} | {self.seconds:.0f} |"
+
+
+def misfit(mutant: Mutant) -> str:
+    """What is wrong with the description of a mutant, "" if nothing: its text must be there exactly once."""
+    count = (ROOT / "occmatch" / mutant.file).read_text(encoding="utf-8").count(mutant.old)
+    if count != 1:
+        return f"{mutant.name!r} must match exactly once in {mutant.file}, but {mutant.old!r} matches {count} times"
+    missing = [name for name in mutant.first if not (ROOT / "theory" / name).exists()]
+    return f"{mutant.name!r} must name files of theory/, but {missing[0]!r} is none" if missing else ""
+
+
+def copy_of_the_tree(where: Path, mutant: Mutant | None) -> Path:
+    """A copy of what the tests need, with the error planted."""
+    for folder in ("occmatch", "theory"):
+        shutil.copytree(ROOT / folder, where / folder, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "pyproject.toml", where)
+    (where / "mutation_profile.py").write_text(PLUGIN)
+    if mutant is not None:
+        path = where / "occmatch" / mutant.file
+        text = path.read_text(encoding="utf-8")
+        path.write_text(text.replace(mutant.old, mutant.new), encoding="utf-8")
+    return where
+
+
+def first_red_test(tree: Path, targets: tuple[str, ...]) -> str:
+    """The first test that fails, "" where all pass. Raises RuntimeError where pytest itself fails."""
+    command = [sys.executable, "-m", "pytest", *targets, "-x", "-q", "-p", "no:cacheprovider", "-p", "mutation_profile"]
+    environment = {**os.environ, "PYTHONPATH": str(tree), "PYTHONDONTWRITEBYTECODE": "1"}
+    done = subprocess.run(command, cwd=tree, env=environment, capture_output=True, text=True, check=False)
+    failed = re.search(r"^FAILED theory/(\S+)", done.stdout, flags=re.MULTILINE)
+    if done.returncode == 1 and failed:
+        return failed[1]
+    if done.returncode != 0:
+        raise RuntimeError(f"pytest ended with {done.returncode} and no red test:\n{done.stdout[-2000:]}{done.stderr}")
+    return ""
+
+
+def judge(mutant: Mutant) -> Verdict:
+    """Plant it, try its files, then everything."""
+    start = time.perf_counter()
+    with tempfile.TemporaryDirectory() as folder:
+        tree = copy_of_the_tree(Path(folder), mutant)
+        targets = tuple(f"theory/{name}" for name in mutant.first)
+        killed_by = first_red_test(tree, targets) if targets else ""
+        killed_by = killed_by or first_red_test(tree, ("theory/",))
+    return Verdict(mutant, killed_by, time.perf_counter() - start)
+
+
+def red_without_an_error(mutants: tuple[Mutant, ...]) -> str:
+    """The first test that fails on an untouched copy, over every file that the mutants try first."""
+    with tempfile.TemporaryDirectory() as folder:
+        targets = tuple(sorted({f"theory/{name}" for mutant in mutants for name in mutant.first}))
+        return first_red_test(copy_of_the_tree(Path(folder), None), targets)
+
+
+def main(request: Request) -> int:
+    unknown = set(request.only) - {mutant.name for mutant in MUTANTS}
+    if unknown:
+        print(f"--only must name mutants, but {sorted(unknown)[0]!r} is none; they are:")
+        print("\n".join(mutant.name for mutant in MUTANTS))
+        return 2
+    mutants = tuple(mutant for mutant in MUTANTS if not request.only or mutant.name in request.only)
+    misfits = [text for text in map(misfit, mutants) if text]
+    if misfits:
+        print("\n".join(misfits))
+        return 2
+    red = red_without_an_error(mutants)
+    if red:
+        print(f"theory/ is red without any error: {red}")
+        return 2
+    print(HEAD.partition("\n\n")[2].partition("\n\n")[2], end="", flush=True)
+    with ThreadPoolExecutor(request.jobs) as pool:
+        verdicts = []
+        for verdict in pool.map(judge, mutants):
+            print(verdict.row(), flush=True)
+            verdicts.append(verdict)
+    survivors = [verdict.mutant.name for verdict in verdicts if not verdict.killed_by]
+    summary = f"{len(verdicts) - len(survivors)} of {len(verdicts)} killed."
+    print(f"\n{summary}")
+    if not request.only:
+        OUT.write_text(HEAD + "\n".join(v.row() for v in verdicts) + f"\n\n{summary}\n", encoding="utf-8")
+    return 1 if survivors else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(tyro.cli(Request, description=__doc__)))
