@@ -14,6 +14,7 @@ import ast
 import re
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -131,6 +132,7 @@ def sections(text: str) -> dict[str, str]:
     return {match[1]: "## " + part.rstrip("\n") + "\n" for part in parts if (match := SECTION.search(part))}
 
 
+@cache
 def catalogue(room: Path = ROOM) -> dict[str, tuple[str, list[str]]]:
     """File -> (docstring, names of the tests that take `check`), from the source; the frame's own tests left out."""
     found = {}

@@ -23,7 +23,7 @@ ROUNDING = 1e-12
 SERIES = "two power series over the same visits, in units of 1 / (1 - gamma)"
 
 
-@examples(80)
+@examples(40)
 @given(mdps(least=2), st.data())
 def test_rows_in_unvisited_states_change_nothing(check: Ledger, mdp: om.MDP, data: st.DataObject) -> None:
     pi, other = data.draw(policies(mdp)), data.draw(policies(mdp))
