@@ -229,8 +229,8 @@ MUTANTS = (
     Mutant(
         "cost left free where the expert never goes",
         "regularisers/surrogate.py",
-        "if (c > self.loss.upper).any():\n            return np.inf\n",
-        "",
+        "if (c > self.loss.upper).any():\n            return np.inf\n        seen",
+        "seen",
         ("test_caveat_5_unseen_pairs.py",),
     ),
     Mutant(
@@ -248,10 +248,10 @@ MUTANTS = (
         ("test_beyond_f_divergences.py",),
     ),
     Mutant(
-        "the conjugate of chi-square",
+        "chi-square weighed by the learner",
         "regularisers/generators.py",
-        "return np.where(y > -2, y + y**2 / 4, -1.0)",
-        "return np.where(y > -2, y + y**2 / 2, -1.0)",
+        "return (p - q) * ((p - q) / q)",
+        "return (p - q) * ((p - q) / p)",
         ("test_beyond_f_divergences.py",),
     ),
     Mutant(

@@ -60,14 +60,15 @@ class Request:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What became of a mutant: `killed_by` names the first red test, and is empty where it survived."""
+    """What became of a mutant: `killed_by` names the first red test, `trouble` says why no test could judge it."""
 
     mutant: Mutant
     killed_by: str
     seconds: float
+    trouble: str = ""
 
     def row(self) -> str:
-        by = f"`{self.killed_by}`" if self.killed_by else "**survived**"
+        by = f"`{self.killed_by}`" if self.killed_by else f"**{self.trouble or 'survived'}**"
         return f"| {self.mutant.name} | `{self.mutant.file}` | {by} | {self.seconds:.0f} |"
 
 
@@ -80,17 +81,18 @@ def misfit(mutant: Mutant) -> str:
     return f"{mutant.name!r} must name files of theory/, but {missing[0]!r} is none" if missing else ""
 
 
-def copy_of_the_tree(where: Path, mutant: Mutant | None) -> Path:
-    """A copy of what the tests need, with the error planted."""
+def copy_tree(source: Path, where: Path) -> Path:
+    """A copy of what the tests need."""
     for folder in ("occmatch", "theory"):
-        shutil.copytree(ROOT / folder, where / folder, ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy(ROOT / "pyproject.toml", where)
+        shutil.copytree(source / folder, where / folder, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(source / "pyproject.toml", where)
     (where / "mutation_profile.py").write_text(PLUGIN)
-    if mutant is not None:
-        path = where / "occmatch" / mutant.file
-        text = path.read_text(encoding="utf-8")
-        path.write_text(text.replace(mutant.old, mutant.new), encoding="utf-8")
     return where
+
+
+def plant(mutant: Mutant, tree: Path) -> None:
+    path = tree / "occmatch" / mutant.file
+    path.write_text(path.read_text(encoding="utf-8").replace(mutant.old, mutant.new), encoding="utf-8")
 
 
 def first_red_test(tree: Path, targets: tuple[str, ...]) -> str:
@@ -102,26 +104,29 @@ def first_red_test(tree: Path, targets: tuple[str, ...]) -> str:
     if done.returncode == 1 and failed:
         return failed[1]
     if done.returncode != 0:
-        raise RuntimeError(f"pytest ended with {done.returncode} and no red test:\n{done.stdout[-2000:]}{done.stderr}")
+        last = (done.stdout + done.stderr).strip().rpartition("\n")[2]
+        raise RuntimeError(f"pytest ended with {done.returncode} and no red test: {last}")
     return ""
 
 
-def judge(mutant: Mutant) -> Verdict:
-    """Plant it, try its files, then everything."""
-    start = time.perf_counter()
+def judge(mutant: Mutant, original: Path) -> Verdict:
+    """Plant it in a copy, try its files, then everything."""
+    start, killed_by, trouble = time.perf_counter(), "", ""
     with tempfile.TemporaryDirectory() as folder:
-        tree = copy_of_the_tree(Path(folder), mutant)
+        tree = copy_tree(original, Path(folder))
+        plant(mutant, tree)
         targets = tuple(f"theory/{name}" for name in mutant.first)
-        killed_by = first_red_test(tree, targets) if targets else ""
-        killed_by = killed_by or first_red_test(tree, ("theory/",))
-    return Verdict(mutant, killed_by, time.perf_counter() - start)
+        try:
+            killed_by = (targets and first_red_test(tree, targets)) or first_red_test(tree, ("theory/",))
+        except RuntimeError as error:
+            trouble = str(error)
+    return Verdict(mutant, killed_by, time.perf_counter() - start, trouble)
 
 
-def red_without_an_error(mutants: tuple[Mutant, ...]) -> str:
-    """The first test that fails on an untouched copy, over every file that the mutants try first."""
-    with tempfile.TemporaryDirectory() as folder:
-        targets = tuple(sorted({f"theory/{name}" for mutant in mutants for name in mutant.first}))
-        return first_red_test(copy_of_the_tree(Path(folder), None), targets)
+def red_without_an_error(mutants: tuple[Mutant, ...], original: Path, pool: ThreadPoolExecutor) -> list[str]:
+    """The tests that fail on the untouched copy, at most one of each file that the mutants try first."""
+    files = sorted({name for mutant in mutants for name in mutant.first})
+    return [red for red in pool.map(lambda name: first_red_test(original, (f"theory/{name}",)), files) if red]
 
 
 def main(request: Request) -> int:
@@ -135,14 +140,16 @@ def main(request: Request) -> int:
     if misfits:
         print("\n".join(misfits))
         return 2
-    red = red_without_an_error(mutants)
-    if red:
-        print(f"theory/ is red without any error: {red}")
-        return 2
-    print(HEAD.partition("\n\n")[2].partition("\n\n")[2], end="", flush=True)
-    with ThreadPoolExecutor(request.jobs) as pool:
+    # One copy for the whole run: what is edited meanwhile does not count.
+    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(request.jobs) as pool:
+        original = copy_tree(ROOT, Path(folder))
+        red = red_without_an_error(mutants, original, pool)
+        if red:
+            print(f"theory/ is red without any error: {', '.join(red)}")
+            return 2
+        print(HEAD.partition("\n\n")[2].partition("\n\n")[2], end="", flush=True)
         verdicts = []
-        for verdict in pool.map(judge, mutants):
+        for verdict in pool.map(lambda mutant: judge(mutant, original), mutants):
             print(verdict.row(), flush=True)
             verdicts.append(verdict)
     survivors = [verdict.mutant.name for verdict in verdicts if not verdict.killed_by]
