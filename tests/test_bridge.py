@@ -117,7 +117,7 @@ def test_exact_steps_lower_the_objective_within_the_trust_region() -> None:
 N, ITERATIONS = 4000, 40
 SLOW = (100, "GTAL")
 """GTAL's best cost charges one feature at a time, and 100 one-hot states have 402: a step moves one row of the policy
-by far more than the mean KL says. It is as far from the optimum after 200 iterations as at the start (docs/benchmarks/bridge.md)."""
+by far more than the mean KL says. After 200 iterations it is as far from the optimum as at the start."""
 DISTANCE = {5: 0.10, 100: 0.22}
 """l1 distance to the optimum that is allowed after ITERATIONS with batches of N. A batch is known to its own sampling
 error: E ||rho_N - rho||_1 is up to sqrt(2 S A / (pi N)), 0.04 and 0.18, for independent pairs. The rest is what is
