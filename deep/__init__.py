@@ -11,6 +11,7 @@ run          run folder, checkpoints, interrupt and resume    evaluate  returns 
 result       closing tables and figures                       bundle    adding an expert to the bundled ones
 cli          settings from presets and flags; errors          progress  the live display
 backprop     derivatives of the tanh MLP by hand             strobe    an episode in one picture
+tabular      policies and samples of finite MDPs as tables
 
 E denotes simulators, T steps of each in a batch, N samples, O the observation and U the action dimension.
 """
