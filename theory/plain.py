@@ -1,4 +1,4 @@
-"""More second opinions: formulas that take complex numbers, Q by its power series, and a descent over policies.
+"""More second opinions: formulas that take complex numbers, Q by its power series, descent over policies, Clarabel.
 
 Policies, measures and entropies here accept complex arrays, so that a gradient is a complex step:
 f(x + i h v) = f(x) + i h <grad f, v> + O(h^2) loses no digit to cancellation, and h = 1e-30 makes the rest zero.
@@ -6,8 +6,10 @@ f(x + i h v) = f(x) + i h <grad f, v> + O(h^2) loses no digit to cancellation, a
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable
 
+import cvxpy as cp
 import numpy as np
 from scipy.optimize import minimize
 
@@ -91,6 +93,17 @@ def lowest(
         for theta in starts
     )
     return min(float(run.fun) for run in runs)
+
+
+def conic(problem: cp.Problem) -> bool:
+    """Whether Clarabel solves a program to its own tolerance: a second opinion that is unsure is none."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # "Solution may be inaccurate"
+            problem.solve(solver=cp.CLARABEL)
+    except cp.error.SolverError:
+        return False
+    return problem.status == cp.OPTIMAL
 
 
 def apart(a: Array | float, b: Array | float, scale: float = 0.0) -> float:

@@ -74,7 +74,14 @@ def test_no_discriminator_does_better(check: Ledger, instance: Instance, data: s
         value = rho.ravel() @ np.logaddexp(0, -m) + rho_E.ravel() @ np.logaddexp(0, m)
         return float(value), rho_E.ravel() * D - rho.ravel() * (1 - D)
 
-    found = minimize(negative, rng.normal(size=rho.size), jac=True, method="L-BFGS-B", bounds=[(-500, 500)] * rho.size)
+    found = minimize(
+        negative,
+        rng.normal(size=rho.size),
+        jac=True,
+        method="L-BFGS-B",
+        bounds=[(-500, 500)] * rho.size,
+        options={"gtol": 1e-9, "ftol": 1e-15},
+    )
     tried = [-found.fun] + [loss(rho, rho_E, rng.uniform(1e-6, 1 - 1e-6, size=mdp.shape)) for _ in range(10)]
     check(
         statement="Eq 14",
@@ -87,8 +94,8 @@ def test_no_discriminator_does_better(check: Ledger, instance: Instance, data: s
         statement="Eq 14",
         compared="the best discriminator of L-BFGS falls short of psi_GA* by",
         deviation=(top - max(tried)) / rho.sum(),
-        tolerance=1e-5,
-        because="L-BFGS stops at a projected gradient of 1e-5",
+        tolerance=1e-7,
+        because="where the best logit is infinite L-BFGS stops on a slope that is as small as what is left",
     )
 
 

@@ -97,8 +97,8 @@ def test_alternating_steps_reach_it(check: Ledger, instance: Instance, data: st.
         statement="Eq 16",
         compared="Algorithm 1 with exact steps against the matching solver",
         deviation=abs(found.fun - (psi.divergence(rho, rho_E) - lam * entropy(rho))) * (1 - mdp.gamma),
-        tolerance=SOLVER,
-        because="L-BFGS ends where the objective changes by 1e-14 of itself",
+        tolerance=1e-6,
+        because="L-BFGS ends where the objective changes by 1e-14 of itself, in slow valleys too early",
     )
 
 

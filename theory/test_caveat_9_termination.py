@@ -122,6 +122,6 @@ def test_the_expert_s_own_wish_to_end_is_learned(check: Ledger, n: int, gamma: f
         statement="Caveat 9",
         compared="right: visits of the matched policy against the expert's, normalised",
         deviation=(1 - gamma) * float(np.abs(found.rho.sum(axis=1) - rho_E.sum(axis=1)).sum()),
-        tolerance=2e-2,
-        because="entropy of weight 1e-4 pulls by lam / curvature of Jensen-Shannon, largest where pi_E = 0.95",
+        tolerance=1e-3,
+        because="entropy of weight 1e-4 pulls by about that much over the curvature of Jensen-Shannon, of order one",
     )
