@@ -23,6 +23,7 @@ from theory.oracles import series_return, soft_value, softmax
 from theory.strategies import Instance, costs, examples, policies, positive_instances, rngs
 
 LAMS = st.sampled_from([0.2, 1.0])
+DISCOUNTS = st.sampled_from([0.9, 0.5, 0.0, 0.99])
 
 SADDLE = 1e-6
 PROGRAM = "the cost comes from Clarabel at relative 1e-8, at distance 1e-6 and less from the best of a flat maximum"
@@ -47,8 +48,8 @@ def rise(psi: Regulariser, rho: np.ndarray, rho_E: np.ndarray, c: np.ndarray) ->
 
 
 @pytest.mark.parametrize("name", REGISTERED)
-@examples(3)
-@given(positive_instances(max_states=4, least=2), LAMS, st.data())
+@examples(2)
+@given(positive_instances(max_states=4, least=2, gammas=DISCOUNTS), LAMS, st.data())
 def test_neither_side_gains_by_moving(
     check: Ledger, name: str, instance: Instance, lam: float, data: st.DataObject
 ) -> None:
@@ -74,8 +75,8 @@ def test_neither_side_gains_by_moving(
 
 
 @pytest.mark.parametrize("name", REGISTERED)
-@examples(2)
-@given(positive_instances(max_states=2, max_actions=2, least=2, gammas=st.sampled_from([0.8, 0.3])), rngs())
+@examples(1)
+@given(positive_instances(max_states=2, max_actions=2, least=2, gammas=st.just(0.5)), rngs())
 def test_a_search_over_costs_and_one_over_policies_find_nothing_better(
     check: Ledger, name: str, instance: Instance, rng: np.random.Generator
 ) -> None:

@@ -25,6 +25,7 @@ from theory.oracles import softmax
 from theory.strategies import Instance, examples, instances, policies, positive_instances, rngs
 
 LAMS = st.sampled_from([0.2, 1.0])
+DISCOUNTS = st.sampled_from([0.9, 0.5, 0.0, 0.99])
 
 POLICY = 1e-3
 ROOT = "the root of a value that is off by 1e-10, over the visits 1e-2 of a state that counts"
@@ -38,8 +39,8 @@ def scale(mdp: om.MDP, lam: float) -> float:
 
 
 @pytest.mark.parametrize("name", REGISTERED)
-@examples(2)
-@given(instances(max_states=4, least=2), LAMS)
+@examples(1)
+@given(instances(max_states=4, least=2, gammas=DISCOUNTS), LAMS)
 def test_two_solvers_end_at_one_policy(check: Ledger, name: str, instance: Instance, lam: float) -> None:
     mdp, _, rho_E = instance
     psi = REGISTERED[name](mdp, rho_E)
@@ -68,8 +69,8 @@ def _shortfall(mdp: om.MDP, rho_E: np.ndarray, name: str, lam: float, best: om.C
 
 
 @pytest.mark.parametrize("name", REGISTERED)
-@examples(3)
-@given(positive_instances(max_states=4, least=2), LAMS, st.data())
+@examples(2)
+@given(positive_instances(max_states=4, least=2, gammas=DISCOUNTS), LAMS, st.data())
 def test_another_policy_is_worse_by_its_divergence(
     check: Ledger, name: str, instance: Instance, lam: float, data: st.DataObject
 ) -> None:
@@ -86,8 +87,8 @@ def test_another_policy_is_worse_by_its_divergence(
 
 
 @pytest.mark.parametrize("name", [n for n in REGISTERED if n not in ("lipschitz", "expression")])
-@examples(2)
-@given(positive_instances(max_states=2, max_actions=2, least=2, gammas=st.sampled_from([0.8, 0.3])), rngs())
+@examples(1)
+@given(positive_instances(max_states=2, max_actions=2, least=2, gammas=st.just(0.5)), rngs())
 def test_a_search_for_a_second_optimal_policy_finds_none(
     check: Ledger, name: str, instance: Instance, rng: np.random.Generator
 ) -> None:
