@@ -46,8 +46,8 @@ class Certificate:
     """What is proved of a candidate: dual <= optimum <= primal, up to `rounding`.
 
     `gap` = primal - dual = fenchel + slackness + bellman; `relative_gap` = gap / `scale`,
-    scale = max(|primal|, |dual|, lam / (1 - gamma)), the last being lam H of a policy with one nat in every state
-    (infinite values left out).
+    scale = max(|primal|, |dual|, lam / (1 - gamma)), the last being lam H of a policy with one nat in every state, or
+    without entropy <(rho + rho_E) / 2, |c|>, what the terms that cancel are made of (infinite values left out).
     `flow_residual` is (1 - gamma) ||d - p0 - gamma P' rho||_1 of rho as claimed, `moved` = (1 - gamma) ||rho' -
     rho||_1; both are shares of the whole mass. `rounding` bounds the floating-point error of `gap`, to first order.
     """
@@ -144,7 +144,8 @@ def certify(
     slackness = float((feasible * (q_values(mdp, cost, V) - V[:, None])).sum()) + negative_entropy
     gap = primal - dual
     share = 1.0 - mdp.gamma
-    scale = max(abs(x) for x in (primal, dual, lam / share) if np.isfinite(x)) or 1.0
+    unit = lam / share if lam > 0.0 else 0.5 * float(((feasible + rho_E) * np.abs(cost)).sum())
+    scale = max(abs(x) for x in (primal, dual, unit) if np.isfinite(x)) or 1.0
     rounding = (
         primal_rounding(mdp, feasible, pi, V, lam)
         + psi_rounding(psi, cost, feasible, rho_E, divergence)

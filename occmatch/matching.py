@@ -67,7 +67,11 @@ def match(
             "psi* is infinite on pairs that the expert never visits, and no policy avoids them all. Likely causes: "
             "(a) rho_E was estimated from finite data; (b) rho_E belongs to another MDP"
         )
-    return _smooth(part, psi, rho_E, lam, started) if method == "newton" else _program(part, psi, rho_E, lam)
+    if method == "newton":
+        return _smooth(part, psi, rho_E, lam, started)
+    from occmatch.matching_program import negligible, program  # cvxpy is loaded only where it is used
+
+    return program(support(mdp, psi.forbidden(rho_E) | negligible(psi, rho_E)) or part, psi, rho_E, lam)
 
 
 def has_newton(psi: Regulariser) -> bool:
@@ -95,12 +99,6 @@ def _smooth(part: Support, psi: Regulariser, rho_E: FloatArray, lam: float, star
         V0=part.extend(V),
         history=history,
     )
-
-
-def _program(part: Support, psi: Regulariser, rho_E: FloatArray, lam: float) -> Candidate | Infeasible:
-    from occmatch.matching_program import program  # cvxpy is loaded only where it is used
-
-    return program(part, psi, rho_E, lam)
 
 
 def _constant(psi: Regulariser) -> bool:

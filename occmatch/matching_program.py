@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import time
 import warnings
+from dataclasses import replace
+from functools import partial
 
 import cvxpy as cp
 import numpy as np
@@ -21,11 +23,31 @@ from occmatch.candidate import Candidate, Infeasible
 from occmatch.checks import FloatArray
 from occmatch.matching_finish import finish
 from occmatch.matching_support import Support
+from occmatch.mdp import MDP
 from occmatch.occupancy import occupancy, policy
-from occmatch.regularisers import Regulariser
+from occmatch.regularisers import FDivergence, Regulariser, Surrogate
 
 # Beyond what Clarabel reaches, so that it stops where it no longer progresses.
+_NEGLIGIBLE = 1e-14
+"""Share of the largest mass below which the expert's is left out where psi* would divide by it."""
+
 TIGHT = {"tol_gap_abs": 1e-13, "tol_gap_rel": 1e-13, "tol_feas": 1e-13, "max_iter": 300}
+
+
+def negligible(psi: Regulariser, rho_E: FloatArray) -> np.ndarray:
+    """Mask [S, A] of pairs that psi* forbids but for a mass of the expert far below the solver's tolerance.
+
+    Their optimal mass is of the order of rho_E, and leaving it out costs no more; but where psi* is divided by rho_E
+    (chi-square) the solver's own error there would outweigh all the rest.
+    """
+    tiny = (rho_E > 0) & (rho_E < _NEGLIGIBLE * rho_E.max(initial=0.0))
+    if not tiny.any() or not isinstance(psi, Surrogate | FDivergence):
+        return np.zeros(rho_E.shape, dtype=bool)
+    return tiny & _without(psi, tiny).forbidden(np.where(tiny, 0.0, rho_E))
+
+
+def _without(psi: Surrogate | FDivergence, pairs: np.ndarray) -> Surrogate | FDivergence:
+    return replace(psi, rho_E=np.where(pairs, 0.0, psi.rho_E))
 
 
 def program(
@@ -39,9 +61,11 @@ def program(
     spread = csr_array((np.ones(S * A), np.arange(S * A), np.arange(0, S * A + 1, A)), shape=(S, S * A))
     flow = (spread - mdp.gamma * mdp.P.T) @ cp.vec(rho, order="C") == mdp.p0
     copy = sigma == rho
-    divergence, constraints = cvx.conjugate(psi, sigma, rho_E)
-    constraints = [flow, copy, *constraints]
     ruled_out = ~support.extend(support.allowed, fill=True)
+    left_out = ruled_out & negligible(psi, rho_E)
+    stated, expert = (_without(psi, left_out), np.where(left_out, 0.0, rho_E)) if left_out.any() else (psi, rho_E)
+    divergence, constraints = cvx.conjugate(stated, sigma, expert)
+    constraints = [flow, copy, *constraints]
     if ruled_out.any():
         constraints.append(rho[np.nonzero(ruled_out)] == 0)
     objective = divergence + (lam * cvx.neg_causal_entropy(rho) if lam > 0 else 0.0)
@@ -59,21 +83,42 @@ def program(
             "of very different size (rescale psi or lam); (b) rho_E has entries near underflow"
         )
     found = policy(np.where(ruled_out, 0.0, np.maximum(rho.value, 0.0)))
-    costs = [np.where(ruled_out & psi.forbidden(rho_E), np.inf, -np.asarray(copy.dual_value))]
+    costs = [-np.asarray(copy.dual_value)]
     measure = occupancy(mdp, found)
     if psi.smooth:
         costs.append(psi.grad(np.maximum(measure, np.finfo(np.float64).tiny), rho_E))
-    return finish(
+    finished = partial(
+        finish,
         support,
         psi,
         rho_E,
         lam,
-        costs,
         method=f"convex program ({solver.title()})",
         started=started,
         iterations=int(problem.solver_stats.num_iters or 0),
         rho=measure,
     )
+    candidate = finished([np.where(left_out | (ruled_out & psi.forbidden(rho_E)), np.inf, c) for c in costs])
+    if left_out.any() and lam > 0:
+        return finished([candidate.cost, _balanced(mdp, candidate, psi, rho_E, left_out)])
+    return candidate
+
+
+def _balanced(mdp: MDP, candidate: Candidate, psi: Regulariser, rho_E: FloatArray, pairs: np.ndarray) -> FloatArray:
+    """The candidate's cost with each of `pairs` where its policy's mass is what the cost is best for, by bisection.
+
+    d exp((V - gamma P V - c) / lam) = rho_E + psi'(c): lower costs leak, higher ones cost psi, which may grow like e^c.
+    """
+    lam, V = candidate.lam, candidate.V
+    advantage = V[:, None] - mdp.gamma * mdp.expect(V)
+    visits = np.maximum(candidate.rho.sum(axis=1, keepdims=True), np.finfo(np.float64).tiny)
+    low, high = advantage, advantage + 1e3 * lam
+    for _ in range(60):
+        c = 0.5 * (low + high)
+        mass = rho_E + psi.dvalue(np.where(pairs, c, 0.0))
+        less = np.log(np.maximum(mass, 1e-300)) < np.log(visits) + (advantage - c) / lam
+        low, high = np.where(less, c, low), np.where(less, high, c)
+    return np.where(pairs, low, candidate.cost)
 
 
 def _run(problem: cp.Problem, solver: str) -> str:

@@ -82,9 +82,13 @@ class FDivergence(Regulariser):
         return (self.rho_E == 0) & (self.generator.upper == np.inf)
 
     def grad(self, rho: Array, rho_E: Array) -> Array:
+        if not self.smooth:
+            raise NotImplementedError("FDivergence('tv') has no differentiable conjugate")
         return self._cost(self._mass(rho, rho_E))
 
     def hess_diag(self, rho: Array, rho_E: Array) -> Array:
+        if not self.smooth:
+            raise NotImplementedError("FDivergence('tv') has no differentiable conjugate")
         mass = self._mass(rho, rho_E)
         out = np.where(self.rho_E > 0, np.inf, 0.0 if self.generator.upper < np.inf else np.inf)
         inner = (mass > 0) & (self.rho_E > 0)
@@ -110,7 +114,7 @@ class FDivergence(Regulariser):
         closed = upper * (1 + DOMAIN_RTOL) if self.name == "tv" else self.generator.inside
         if (c > upper * (1 + DOMAIN_RTOL)).any() or (c[seen] > closed).any():
             return -np.inf
-        return -float(self.rho_E[seen] @ self.generator.conjugate(c[seen]))
+        return -float(self.generator.weighted(c[seen], self.rho_E[seen]).sum())
 
     def _cost(self, mass: Array) -> Array:
         """f'(mass / rho_E) with its limits at the boundary; zero where both vanish."""

@@ -18,6 +18,13 @@ from scipy.special import rel_entr, xlogy
 
 Array = np.ndarray
 
+# e^y is finite up to here; beyond, exponentials stay at the largest double, as those of the losses do.
+_LARGEST_EXPONENT = math.log(np.finfo(np.float64).max) - 1e-3
+
+
+def _exp(y: Array) -> Array:
+    return np.exp(np.minimum(y, _LARGEST_EXPONENT))
+
 
 @dataclass(frozen=True)
 class Generator(ABC):
@@ -57,6 +64,10 @@ class Generator(ABC):
     def conjugate(self, y: Array) -> Array:
         """f*(y)."""
 
+    def weighted(self, y: Array, q: Array) -> Array:
+        """q f*(y) for q > 0: where f* grows without bound a small q belongs to a large f*, and goes inside."""
+        return q * self.conjugate(y)
+
     @abstractmethod
     def ratio(self, y: Array) -> Array:
         """f*'(y), the t >= 0 with f'(t) = y, zero for y <= lower."""
@@ -88,13 +99,18 @@ class KL(Generator):
         return 1 / p
 
     def conjugate(self, y: Array) -> Array:
-        return np.expm1(y)
+        return np.expm1(np.minimum(y, _LARGEST_EXPONENT))
+
+    def weighted(self, y: Array, q: Array) -> Array:
+        with np.errstate(over="ignore"):
+            large = np.exp(np.maximum(y, 1.0) + np.log(q)) - q
+        return np.where(y > 1, large, q * np.expm1(np.minimum(y, 1.0)))
 
     def ratio(self, y: Array) -> Array:
-        return np.exp(y)
+        return _exp(y)
 
     def dratio(self, y: Array) -> Array:
-        return np.exp(y)
+        return _exp(y)
 
 
 @dataclass(frozen=True)
@@ -151,6 +167,9 @@ class ChiSquare(Generator):
 
     def conjugate(self, y: Array) -> Array:
         return np.where(y > -2, y + y**2 / 4, -1.0)
+
+    def weighted(self, y: Array, q: Array) -> Array:
+        return np.where(y > -2, q * y + (np.sqrt(q) * y / 2) ** 2, -q)
 
     def ratio(self, y: Array) -> Array:
         return np.maximum(1 + y / 2, 0.0)

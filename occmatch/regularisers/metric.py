@@ -70,6 +70,10 @@ def _from_graph(graph: Any) -> sparse.csr_array:
     if len(nodes) != S * A:
         missing = next((s, a) for s in range(S) for a in range(A) if (s, a) not in graph)
         raise ValueError(f"metric must have a node for every pair (s, a), but has none for {missing}")
+    for u, v, w in graph.edges(data="weight", default=1.0):
+        # Sums of sparse matrices drop zeros, and with them the edge.
+        if u != v and not w > 0:
+            raise ValueError(f"metric must have positive weights, but edge ({u}, {v}) has {w}")
     ends = [((s * A + a), (t * A + b), float(w)) for (s, a), (t, b), w in graph.edges(data="weight", default=1.0)]
     i, j, w = (np.array(column) for column in zip(*ends, strict=True)) if ends else (np.zeros(0, int),) * 3
     half = sparse.coo_array((w, (i, j)), shape=(S * A, S * A)).tocsr()

@@ -49,11 +49,13 @@ class Simplex(Regulariser):
             return c, max(-float(c.min()), abs(float(c.sum()) - 1))
         F = self.features.reshape(c.size, -1)
         # Columns are scaled so that NNLS's own stopping test, absolute in size, is relative to the features.
-        system = np.vstack([F, np.ones(F.shape[1])])
+        # The sum is counted in units of the features, so that small features are not rounding beside it.
+        size = float(np.abs(F).max()) or 1.0
+        system = np.vstack([F, np.full(F.shape[1], size)])
         scale = np.linalg.norm(system, axis=0)
-        target = np.append(c.ravel(), 1.0)
+        target = np.append(c.ravel(), size)
         w = nnls(system / scale, target)[0] / scale
-        return w, float(np.abs(system @ w - target).max())
+        return w, max(float(np.abs(F @ w - c.ravel()).max()), abs(float(w.sum()) - 1.0))
 
 
 def project_simplex(v: Array) -> Array:

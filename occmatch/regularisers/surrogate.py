@@ -27,6 +27,9 @@ from occmatch.regularisers.base import (
     monotone_root,
 )
 
+# Distance from the end of T that `repair` keeps: g grows as fast as its inverse there, and must leave room for a mass.
+_INSIDE = 1e-150
+
 
 @dataclass(frozen=True, eq=False)
 class Surrogate(Regulariser):
@@ -98,16 +101,18 @@ class Surrogate(Regulariser):
     def repair(self, c: Array) -> Array:
         if self.loss.upper == np.inf:
             return np.asarray(c)
-        inside = np.where(self.rho_E > 0, np.nextafter(self.loss.upper, -np.inf), self.loss.upper)
-        return np.minimum(c, inside)
+        inside = min(np.nextafter(self.loss.upper, -np.inf), self.loss.upper - _INSIDE)
+        return np.minimum(c, np.where(self.rho_E > 0, inside, self.loss.upper))
 
     def forbidden(self, rho_E: Array) -> Array:
         return (self.rho_E == 0) & (self.loss.upper == np.inf)
 
     def grad(self, rho: Array, rho_E: Array) -> Array:
+        self._require_smooth()
         return self.loss.cost(self.best_margin(rho, rho_E))
 
     def hess_diag(self, rho: Array, rho_E: Array) -> Array:
+        self._require_smooth()
         # d/drho of the stationarity rho phi'(m) = rho_E phi'(-m), times dc/dm = -phi'(m).
         mass = self._mass(rho, rho_E)
         m = self.loss.best_margin(mass, self.rho_E)
@@ -133,6 +138,10 @@ class Surrogate(Regulariser):
         centre = np.full_like(v, float(self.loss.cost(np.zeros(1))[0]))
         root = monotone_root(lambda c: self.dvalue(c), v, step, centre, self.loss.upper)
         return np.where(self.rho_E > 0, root, np.minimum(v, self.loss.upper))
+
+    def _require_smooth(self) -> None:
+        if self.is_linear:
+            raise NotImplementedError("the linear loss makes psi constant, whose conjugate is an indicator")
 
     def _dg(self, c: Array) -> Array:
         """g'(c) = phi'(-m) / phi'(m) - 1."""

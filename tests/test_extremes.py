@@ -1,0 +1,100 @@
+"""Where doubles end: masses next to nothing, costs that overflow, optima of zero; and missing derivatives."""
+
+import networkx as nx
+import numpy as np
+import pytest
+
+import occmatch as om
+from occmatch.candidate import Candidate
+from occmatch.regularisers import Box, FDivergence, Lipschitz, Simplex, Surrogate
+
+# What the convex program and the solvers of our own must reach, as in `test_agreement`.
+PROGRAM, OWN = 1e-7, 1e-11
+
+
+def expert_that_all_but_avoids(share: float) -> tuple[om.MDP, np.ndarray]:
+    """A garnet and the measure of an expert that takes two actions with probability `share`."""
+    rng = np.random.default_rng(0)
+    mdp = om.examples.garnet(6, 3, 3, 0.9, rng)
+    pi = rng.dirichlet(np.ones(3), 6)
+    pi[0], pi[1] = [1 - share, share / 2, share / 2], [share, 1 - 2 * share, share]
+    return mdp, om.occupancy(mdp, pi)
+
+
+@pytest.mark.parametrize("method", ["newton", "program"])
+@pytest.mark.parametrize("share", [1e-20, 1e-30, 1e-200])
+@pytest.mark.parametrize("name", ["chi2", "kl"])
+def test_matching_where_psi_star_all_but_forbids(name: str, share: float, method: str) -> None:
+    mdp, rho_E = expert_that_all_but_avoids(share)
+    psi = FDivergence(name, rho_E)
+    found = om.match(mdp, rho_E, psi, 1.0, method)
+    assert isinstance(found, Candidate)
+    assert abs(om.certify(mdp, rho_E, psi, found).relative_gap) <= (OWN if method == "newton" else PROGRAM)
+
+
+def test_the_gap_of_an_optimum_that_is_zero_without_entropy() -> None:
+    """min_rho ||rho - rho_E||_1 = 0, attained by any shaping cost: what rounding leaves is no share of zero."""
+    rng = np.random.default_rng(1)
+    mdp = om.examples.garnet(5, 2, 2, 0.8, rng)
+    pi = rng.dirichlet(np.ones(2), 5)
+    rho_E = om.occupancy(mdp, pi)
+    V = rng.uniform(-0.5, 0.5, size=5)
+    shaping = V[:, None] - mdp.gamma * mdp.expect(V)
+    found = Candidate(rho=rho_E, cost=shaping, V=V, pi=pi, lam=0.0, method="shaping")
+    certificate = om.certify(mdp, rho_E, Box(), found)
+    assert 0.0 < abs(certificate.gap) <= certificate.rounding
+    assert abs(certificate.relative_gap) <= OWN
+    wrong = om.certify(mdp, rho_E, Box(), Candidate(rho_E, shaping + np.eye(5, 2) * 0.1, V, pi, 0.0, "wrong"))
+    assert wrong.relative_gap > 1e-2 and not wrong.holds()
+
+
+def test_psi_of_kl_is_finite_where_only_the_exponential_overflows() -> None:
+    """q (e^c - 1) at q = e^-700 and c = 720 is e^20 and not inf; beyond doubles it is inf, never nan."""
+    psi = FDivergence("kl", np.array([[np.exp(-700.0), 0.0, 1.0]]))
+    # c = 720 and q = e^-700 round by 1e-16 relative, which the exponent multiplies.
+    assert psi.value(np.array([[720.0, 0.0, 0.0]])) == pytest.approx(np.exp(20.0), rel=1e-12)
+    assert psi.value(np.array([[0.0, 800.0, 800.0]])) == np.inf
+    assert (
+        np.isfinite(psi.dvalue(np.full((1, 3), 800.0))).all() and np.isfinite(psi.d2value(np.full((1, 3), 800.0))).all()
+    )
+
+
+def test_psi_of_chi_square_is_finite_where_only_the_square_overflows() -> None:
+    psi = FDivergence("chi2", np.array([[1e-200]]))
+    assert psi.value(np.array([[1e188]])) == pytest.approx(0.25e176, rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    "loss", [loss for loss in om.LOSSES.values() if loss.upper < np.inf], ids=lambda loss: loss.name
+)
+def test_a_repaired_cost_has_a_finite_psi(loss: object) -> None:
+    psi = Surrogate(loss, np.array([[1e4, 1.0, 0.0]]))
+    cost = psi.repair(np.array([[1.0, 0.0, 1.0]]))
+    assert np.isfinite(psi.value(cost)) and np.isfinite(psi.dual_value(cost, psi.rho_E))
+
+
+def test_an_edge_without_length_is_refused_and_not_dropped() -> None:
+    graph = nx.Graph()
+    graph.add_edge((0, 0), (1, 0), weight=0.0)
+    graph.add_edge((1, 0), (2, 0), weight=1.0)
+    with pytest.raises(ValueError, match=r"metric must have positive weights, but edge \(\(0, 0\), \(1, 0\)\) has 0.0"):
+        Lipschitz(graph)
+
+
+def test_weights_of_a_simplex_cost_are_found_to_rounding() -> None:
+    rng = np.random.default_rng(4)
+    worst = 0.0
+    for _ in range(20):
+        features = 1e-6 * rng.normal(size=(10, 2, 6))
+        cost = features @ rng.dirichlet(np.full(6, 0.3))
+        worst = max(worst, float(np.abs(Simplex(features).repair(cost) - cost).max() / np.abs(cost).max()))
+    # Least squares of small condition: a few units in the last place.
+    assert worst <= 1e-14
+
+
+@pytest.mark.parametrize("derivative", ["grad", "hess_diag"])
+@pytest.mark.parametrize("psi", [FDivergence("tv", np.ones((2, 1))), Surrogate(om.LOSSES["linear"], np.ones((2, 1)))])
+def test_conjugates_that_are_not_differentiable_have_no_derivatives(psi: object, derivative: str) -> None:
+    assert not psi.smooth
+    with pytest.raises(NotImplementedError):
+        getattr(psi, derivative)(np.full((2, 1), 0.5), np.ones((2, 1)))
