@@ -1,4 +1,4 @@
-"""Eq 10: the two classical cost classes, and what their conjugates measure.
+"""Equation 10: the two classical cost classes, and what their conjugates measure.
 
 With features f_1 ... f_K [S, A] and gap_k = E_pi[f_k] - E_piE[f_k],
 

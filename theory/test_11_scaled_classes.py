@@ -1,4 +1,4 @@
-"""Eq 11: apprenticeship learning with entropy is RL o IRL, and its limit for large classes is Eq 9.
+"""Equation 11: apprenticeship learning with entropy is RL o IRL, and its limit for large classes is Eq 9.
 
 For psi = delta_C,
 

@@ -1,4 +1,4 @@
-"""Eq 12: the gradient of apprenticeship learning needs no derivative of the best cost.
+"""Equation 12: the gradient of apprenticeship learning needs no derivative of the best cost.
 
 With c* a maximiser of E_pi[c] - E_piE[c] over C, and Q_c(s, a) = E[sum_t gamma^t c | s_0 = s, a_0 = a],
 

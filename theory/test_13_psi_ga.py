@@ -1,4 +1,4 @@
-"""Eq 13: the regulariser of GAIL.
+"""Equation 13: the regulariser of GAIL.
 
     psi_GA(c) = E_piE[ g(c(s, a)) ]  if c < 0 everywhere,  +inf otherwise;     g(x) = -x - log(1 - e^x)  for x < 0.
 

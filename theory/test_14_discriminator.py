@@ -1,4 +1,4 @@
-"""Eq 14: the conjugate of psi_GA is the optimal negative log loss of a classifier.
+"""Equation 14: the conjugate of psi_GA is the optimal negative log loss of a classifier.
 
     psi_GA*(rho_pi - rho_E)  =  max_{D in (0,1)^{S x A}}  E_pi[ log D(s, a) ] + E_piE[ log(1 - D(s, a)) ]
 

@@ -1,4 +1,4 @@
-"""Eq 15: GAIL minimises the Jensen-Shannon divergence of occupancy measures.
+"""Equation 15: GAIL minimises the Jensen-Shannon divergence of occupancy measures.
 
     min_pi  psi_GA*(rho_pi - rho_E) - lam H(pi),         (1 - gamma) psi_GA*(rho_pi - rho_E) = 2 JS(p, q) - 2 log 2
 

@@ -1,4 +1,4 @@
-"""Eq 16 and Algorithm 1: GAIL looks for a saddle point, and alternating steps find it.
+"""Equation 16 and Algorithm 1: GAIL looks for a saddle point, and alternating steps find it.
 
     min_pi max_D   L(pi, D) = E_pi[ log D ] + E_piE[ log(1 - D) ] - lam H(pi)
 

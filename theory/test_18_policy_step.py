@@ -1,4 +1,4 @@
-"""Eq 18: what the policy's step of GAIL descends.
+"""Equation 18: what the policy's step of GAIL descends.
 
 With the discriminator D fixed, the gradient in theta of the saddle objective of equation 16 is
 

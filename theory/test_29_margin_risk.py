@@ -1,4 +1,4 @@
-"""Eq 29: the risk of the best margin separates the learner from the expert.
+"""Equation 29: the risk of the best margin separates the learner from the expert.
 
     R_phi(rho_pi, rho_E) = sum_{s,a} min_{m in R}  rho_pi(s, a) phi(m) + rho_E(s, a) phi(-m)
 

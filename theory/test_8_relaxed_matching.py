@@ -1,4 +1,4 @@
-"""Eq 8: IRL with a regulariser is matching with a tolerance that its conjugate measures.
+"""Equation 8: IRL with a regulariser is matching with a tolerance that its conjugate measures.
 
 For a closed proper convex psi on costs, with
 

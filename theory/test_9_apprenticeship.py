@@ -1,4 +1,4 @@
-"""Eq 9: apprenticeship learning is matching with the indicator of a cost class.
+"""Equation 9: apprenticeship learning is matching with the indicator of a cost class.
 
 For a set C of costs,
 

@@ -1,4 +1,4 @@
-"""Cor A.1.1: the logistic loss gives psi_GA, so GAIL is the case phi(m) = log(1 + e^-m) of Proposition A.1.
+"""Corollary A.1.1: the logistic loss gives psi_GA, so GAIL is the case phi(m) = log(1 + e^-m) of Proposition A.1.
 
 With D = sigmoid(m) the cost of a margin is c = -phi(m) = log D and phi(-m) = -log(1 - D), hence
 

@@ -1,4 +1,4 @@
-"""Prop A.1: every surrogate loss is a regulariser, and RL after IRL with it minimises -R_phi.
+"""Proposition A.1: every surrogate loss is a regulariser, and RL after IRL with it minimises -R_phi.
 
 Let phi be strictly decreasing and convex, T the range of -phi, and
 

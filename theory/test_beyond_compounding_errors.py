@@ -1,4 +1,4 @@
-"""Beyond the paper: cloning compounds its errors where matching does not, on the example where that can be proved.
+"""Compounding errors: cloning has them where matching does not, on the example where that can be proved.
 
 Let eps = (1 - gamma) E_piE[ TV(pi(.|s), pi_E(.|s)) ] be how often a clone errs on the expert's own states, and let
 costs lie in [0, 1].  For every MDP and policy

@@ -1,4 +1,4 @@
-"""Beyond the paper: every f-divergence is a psi, and every surrogate loss is an f-divergence.
+"""f-divergences: every one of them is a psi, and every surrogate loss is one of them.
 
 For f convex on [0, inf) with f(1) = 0 and psi_f(c) = E_piE[ f*(c) - c ],
 

@@ -1,4 +1,4 @@
-"""Beyond the paper: apprenticeship learning by projection is the Frank-Wolfe method.
+"""Frank-Wolfe: that is what apprenticeship learning by projection is.
 
 Abbeel & Ng's projection algorithm lowers h(rho) = 1/2 ||F'(rho - rho_E)||^2 over D by calling RL on the cost F gap_k,
 which is the linear oracle of Frank-Wolfe, and moving the mixture to the nearest point of the segment to its answer,

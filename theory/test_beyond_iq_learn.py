@@ -1,4 +1,4 @@
-"""Beyond the paper: costs and soft Q functions are in bijection, so IRL needs no inner loop over policies.
+"""IQ-Learn: costs and soft Q functions are in bijection, so IRL needs no inner loop over policies.
 
 With V_Q(s) = -lam log sum_a exp(-Q(s, a) / lam), the inverse soft Bellman operator
 

@@ -1,4 +1,4 @@
-"""Beyond the paper: MWAL plays the game of C_convex, and reaches its value at rate sqrt(log K / T).
+"""MWAL: it plays the game of C_convex, and reaches its value at rate sqrt(log K / T).
 
 T rounds: weights w_t on K features in [0, 1], the policy pi_t = RL(sum_k w_k f_k) without entropy, then weights times
 exp(eta gap_k(pi_t)).  Gaps lie in an interval of length B = 2/(1 - gamma); with eta = sqrt(8 log K / T) / B the mixture
