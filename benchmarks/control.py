@@ -70,7 +70,9 @@ def final(config: GailConfig, kind: str, episodes: int) -> float:
             imitator.margin.net[-1].weight.zero_()
     while imitator.env_steps < config.steps:
         imitator.iterate()
-    stochastic, _ = evaluate_policy(config.env, imitator.policy, episodes, np.random.SeedSequence([config.seed, 9]), 0)
+    stochastic, _ = evaluate_policy(
+        config.env, imitator.averaged, episodes, np.random.SeedSequence([config.seed, 9]), 0
+    )
     imitator.close()
     return stochastic.mean
 

@@ -98,7 +98,7 @@ class Mark:
         return self.returns(imitator, EPISODES, seed.spawn(1)[0]).mean
 
     def returns(self, imitator: Imitator, episodes: int, seed: np.random.SeedSequence) -> Returns:
-        policy, generator = imitator.policy, torch_generator(seed)
+        policy, generator = imitator.averaged, torch_generator(seed)
         act = policy.act if self.kind == "deterministic" else lambda obs: policy.act(obs, generator)
         return evaluate(imitator.config.env, act, episodes, int(seed.generate_state(2)[1]), threads=1)
 
@@ -120,7 +120,7 @@ def one(request: Request, env: str, seed: int) -> dict:
             due += request.every
             for mark in marks:
                 mark.check(imitator, seconds, np.random.SeedSequence([seed, 7, imitator.iteration]))
-    stochastic, deterministic = evaluate_policy(env, imitator.policy, EPISODES, np.random.SeedSequence([seed, 8]), 1)
+    stochastic, deterministic = evaluate_policy(env, imitator.averaged, EPISODES, np.random.SeedSequence([seed, 8]), 1)
     line = {"env": env, "seed": seed, "plain": request.plain, "env_steps": imitator.env_steps, "expert": expert}
     for mark, final in zip(marks, (deterministic, stochastic), strict=True):
         steps, at = mark.reached or (None, None)

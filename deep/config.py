@@ -154,6 +154,8 @@ class GailConfig:
     """Factor on bc_weight an iteration."""
     expert_units: bool = True
     """Express the policy's actions in the mean and deviation of the expert's."""
+    average: float = 0.9
+    """Weight of the past in the running average of the policy's weights, which the run returns; 0: the last policy."""
     entropy: float = 0.0
     """lambda, the weight of the causal entropy H (Eq 15)."""
     device: str = "cpu"
@@ -203,6 +205,7 @@ def gail_defaults(env: str = "Walker2d-v4", preset: Preset = "fast") -> GailConf
         steps=p.batch * p.iterations,
         bc_init=False,
         bc_weight=0.0,
+        average=0.0,
         expert_units=False,
         eval_every=50 * p.batch,
         learner=LearnerConfig(

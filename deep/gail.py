@@ -54,7 +54,7 @@ class Evaluated:
         # Seeded by the iteration, so that evaluations do not depend on where a run was resumed.
         seed = np.random.SeedSequence([config.seed, PERIODIC, self.iteration])
         stochastic, deterministic = evaluate_policy(
-            config.env, self.inner.policy, config.eval_episodes, seed, config.threads
+            config.env, self.inner.averaged, config.eval_episodes, seed, config.threads
         )
         return metrics | {"eval_return": stochastic.mean, "eval_return_deterministic": deterministic.mean}
 
@@ -64,7 +64,7 @@ def close(imitator: Imitator, record: Run, seconds: float, console: Console) -> 
     config, env = imitator.config, imitator.config.env
     console.print(f"evaluating over {config.final_episodes} episodes ...")
     method = config.method.upper()
-    policies = {"behavioural cloning": imitator.clone()[0], method: imitator.policy}
+    policies = {"behavioural cloning": imitator.clone()[0], method: imitator.averaged}
     expert = recorded(env, config.demos)
     found = compare(env, policies, expert, config.final_episodes, config.seed, config.threads)
     metrics, reference = record.metrics(), found.reference
@@ -127,6 +127,8 @@ def validate(config: GailConfig) -> None:
     for name in ("entropy", "bc_weight"):
         if not 0 <= getattr(config, name) < float("inf"):
             raise ValueError(f"{name} must be finite and at least 0, but is {getattr(config, name)}")
+    if not 0 <= config.average < 1:
+        raise ValueError(f"average must be at least 0 and below 1, but is {config.average}")
     Imitator(config).close()
 
 

@@ -4,10 +4,15 @@
     fit          the margin net: ascent on E_pi[log D] + E_piE[log(1 - D)]      (line 4, Eq 17)
                  (FEM and GTAL: the best cost of a linear class instead         Eq 9 to 11)
     improve      a TRPO step with the cost log D, less lam * H                  (line 5, Eq 18)
+    average      the weights of the last few policies, which is what the run returns
 
 Beyond the paper, each with a switch: the policy starts from behavioural cloning, and a decaying cloning term joins
-the policy's objective, so that the first batches are worth comparing with the expert's.
+the policy's objective, so that the first batches are worth comparing with the expert's. The two players of a saddle
+point circle it and the average of their path is nearer to it: a gait that one step unsettles and the next repairs
+counts as little as it should. Simulators are driven by the last policy all the same.
 """
+
+import copy
 
 import numpy as np
 import torch
@@ -71,6 +76,7 @@ class Imitator:
         self.margin.normaliser.update(self.margin.continuous(self.pairs.obs, self.pairs.acts))
         self.share = absorbing_share(self.pairs, self.spec) if config.absorbing else 0.0
         self._expert_rows: Tensor | None = None
+        self.averaged = copy.deepcopy(self.policy) if config.average else self.policy
         self._expert_x = self.policy.normaliser(self.pairs.obs)
         self._expert_y = self.policy.encode(self.pairs.acts)
         self.iteration = 0
@@ -109,9 +115,19 @@ class Imitator:
         if self.config.cost.update_normaliser:
             self.margin.normaliser.update(self.margin.continuous(batch.flat("obs"), batch.flat("acts")))
             self._expert_rows = None
+        self._average()
         self.iteration += 1
         head = {"iteration": self.iteration, "env_steps": self.env_steps}
         return head | batch.episodes() | {"reward": float(rewards.mean())} | found | metrics
+
+    @torch.no_grad()
+    def _average(self) -> None:
+        """Move the averaged policy towards the last one (Polyak and Juditsky 1992, with exponential weights)."""
+        if self.averaged is self.policy:
+            return
+        for kept, last in zip(self.averaged.parameters(), self.policy.parameters(), strict=True):
+            kept.lerp_(last, 1 - self.config.average)
+        self.averaged.normaliser.load_state_dict(self.policy.normaliser.state_dict())
 
     def _sides(self, batch: Batch) -> tuple[Side, Side]:
         """The two samples that the margin tells apart."""
@@ -155,6 +171,8 @@ class Imitator:
         state |= {f"margin.{k}": v for k, v in self.margin.state_dict().items()}
         if self.player.optimiser is not None:
             state |= {f"margin_adam.{k}": v for k, v in adam_state(self.player.optimiser).items()}
+        if self.averaged is not self.policy:
+            state |= {f"averaged.{k}": v for k, v in self.averaged.state_dict().items()}
         return state | {"fitting": self.fitting.get_state(), "iteration": torch.tensor(self.iteration)}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
@@ -163,6 +181,8 @@ class Imitator:
         self._expert_rows = None
         if self.player.optimiser is not None:
             load_adam_state(self.player.optimiser, below(state, "margin_adam."))
+        if self.averaged is not self.policy:
+            self.averaged.load_state_dict(below(state, "averaged."))
         self.fitting.set_state(state["fitting"])
         self.iteration = int(state["iteration"])
 

@@ -161,7 +161,7 @@ def final_return(**changes: object) -> float:
     imitator = Imitator(config)
     while imitator.env_steps < config.steps:
         imitator.iterate()
-    policy = imitator.policy
+    policy = imitator.averaged
     imitator.close()
     generator = torch.Generator().manual_seed(1)
     return evaluate(TASK, lambda obs: policy.act(obs, generator), 20, 3, 1).mean
@@ -176,6 +176,23 @@ def test_what_is_learnt_comes_from_the_demonstrations(tmp_path: Path) -> None:
     assert final_return(reward_form="airl", **random) < 80
     # neglogd is positive at every step: whatever was demonstrated, staying alive pays. This is the survival bias.
     assert final_return(reward_form="neglogd", bc_init=False, bc_weight=0.0, **random) > 150
+
+
+def test_the_policy_that_a_run_returns_is_the_average_of_its_path() -> None:
+    learner = LearnerConfig(simulators=4, batch=80)
+    imitator = Imitator(dataclasses.replace(gail_defaults(TASK), average=0.75, threads=1, learner=learner))
+    expected = [p.detach().clone() for p in imitator.policy.parameters()]
+    for _ in range(3):
+        imitator.iterate()
+        path = zip(expected, imitator.policy.parameters(), strict=True)
+        expected = [0.75 * mean + 0.25 * last.detach() for mean, last in path]
+    for found, mean, last in zip(imitator.averaged.parameters(), expected, imitator.policy.parameters(), strict=True):
+        torch.testing.assert_close(found, mean)
+        assert not torch.equal(found, last)
+    imitator.close()
+    last = Imitator(gail_defaults(TASK, "paper"))
+    assert last.averaged is last.policy  # the published algorithm returns its last policy
+    last.close()
 
 
 def test_an_expert_can_start_from_another(tmp_path: Path) -> None:

@@ -40,7 +40,7 @@ class EnvSpec:
     def steps_left(self, lived: np.ndarray) -> np.ndarray:
         """Expected steps that the clock would still have recorded after the `lived` first ones of an episode, [N].
 
-            sum_{k = 1}^{horizon - lived} continues^k
+        sum_{k = 1}^{horizon - lived} continues^k
         """
         left, q = np.maximum(self.horizon - lived, 0), self.continues
         return left if q == 1.0 else q * (1 - q**left) / (1 - q)
