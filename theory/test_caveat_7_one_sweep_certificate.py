@@ -143,7 +143,7 @@ def test_a_small_residual_is_not_a_small_error(check: Ledger, mdp: om.MDP, data:
 
 @examples(3)
 @given(rngs())
-def test_a_search_for_the_worst_mdp_attains_the_flow_bound_and_no_more(check: Ledger, rng: np.random.Generator) -> None:
+def test_a_search_for_the_worst_mdp_does_not_break_the_flow_bound(check: Ledger, rng: np.random.Generator) -> None:
     S, gamma = 3, 0.9
 
     def share_of_bound(x: np.ndarray) -> float:
@@ -161,4 +161,3 @@ def test_a_search_for_the_worst_mdp_attains_the_flow_bound_and_no_more(check: Le
         tolerance=1e-10,
         because="a ratio of sums of rounding 1e-13 over errors of at least 1e-2",
     )
-    assert -found.fun > 0.9, "the bound is attained"
