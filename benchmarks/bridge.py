@@ -256,7 +256,8 @@ def main(request: Request) -> None:
 
 ||rho - rho*||_1 of normalised measures (0 to 2), median over seeds (here {len(request.seeds)}), after
 {request.iterations} iterations with batches of N pairs and N demonstrated pairs. rho* is the optimum
-for the expert's true measure; `occmatch` proves its value to {proved:.0e} at worst. Exponent: fitted power of N. Value: above the optimum, last N.
+for the expert's true measure; `occmatch` proves its value to {proved:.0e} at worst.
+Exponent: fitted power of N. Value: above the optimum, last N.
 By `python benchmarks/bridge.py`.
 
 {chr(10).join(rows)}
