@@ -11,7 +11,7 @@ Where transitions are certain and gamma = 1 it is maximum entropy over trajector
     naive   a stationary policy does as well; and p(tau) ~ P(tau) exp(-c(tau) / lam) under random transitions, too
     right   neither: the optimum uses time, and causal entropy does not reward an action for luck in what follows
 
-Source: Ziebart (2010), chapter 5; Gleave & Toyer (2022), sections 2 and 3.
+Source: Ziebart (2010); Gleave & Toyer (2022).
 """
 
 from itertools import product

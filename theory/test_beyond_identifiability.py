@@ -9,7 +9,7 @@ B_gamma the S A x S matrix of V -> V - gamma P V. It contains the constants; whe
 and the cost is identified up to a constant. Where the kernel does not depend on the action it has dimension S, and the
 second discount tells nothing.
 
-Source: Cao, Cohen & Szpruch (2021), Theorems 1 and 2 and Corollary 3.
+Source: Cao, Cohen & Szpruch (2021), identifiability by two discounts.
 """
 
 import numpy as np

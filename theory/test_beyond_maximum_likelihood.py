@@ -10,7 +10,7 @@ for every c, and has the same maximisers over any class of costs.
     naive   the same holds of counts from data
     right   it holds of the true measure; for counts the two differ by <residual, V_c>
 
-Source: Ziebart, Bagnell & Dey (2010); Gleave & Toyer (2022), section 2.3.
+Source: Ziebart, Bagnell & Dey (2010); Gleave & Toyer (2022).
 """
 
 import numpy as np

@@ -12,7 +12,7 @@ since T is monotone and T(V + k) = T V + gamma k. For visits, with d* = p0 + gam
     right   it means an error of up to 1e-6 / (1 - gamma), and that is attained: by V = V* + k, and by d with too much
             mass everywhere
 
-Source: Puterman (1994), Theorem 6.6.6 (MacQueen's bounds); the l1 bound is the norm of (I - gamma P')^-1.
+Source: Puterman (1994), section 6.6 (MacQueen's bounds); the l1 bound is the norm of (I - gamma P')^-1.
 """
 
 import numpy as np
