@@ -13,13 +13,15 @@ definition, maximised over c by a conic solver; and a descent over policies that
 Source: Ho & Ermon (2016), section 3, equation 8.
 """
 
+from dataclasses import replace
+
 import cvxpy as cp
 import numpy as np
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from occmatch import match
+from occmatch import certify, match, occupancy
 from occmatch.regularisers import REGISTERED
 from occmatch.regularisers.registered import example_features
 from theory.ledger import Ledger
@@ -190,3 +192,31 @@ def test_constant_psi_tolerates_nothing(check: Ledger, name: str, instance: Inst
         tolerance=0.0,
         because="two values, no arithmetic",
     )
+
+
+@examples(15)
+@given(instance=positive_instances(max_states=4, least=2), data=st.data())
+def test_any_claim_brackets_the_optimum(check: Ledger, instance: Instance, data: st.DataObject) -> None:
+    """Primal above and dual below, from a policy, a cost and a V that are each wrong: the certificate trusts no one."""
+    mdp, _, rho_E = instance
+    psi = REGISTERED[data.draw(st.sampled_from(["surrogate_logistic", "fdivergence_chi2", "quadratic"]))](mdp, rho_E)
+    rng = np.random.default_rng(data.draw(st.integers(0, 2**32 - 1)))
+    found = match(mdp, rho_E, psi)
+    optimum = psi.divergence(found.rho, rho_E) - float(entropy(found.rho))
+    scale = max(abs(optimum), 1 / (1 - mdp.gamma))
+    for noise in (0.0, 0.1):
+        for shift in (-3.0, 3.0):
+            claim = replace(
+                found,
+                rho=occupancy(mdp, found.pi * (1 - noise) + noise / mdp.A),
+                cost=np.asarray(psi.repair(found.cost - noise * rng.uniform(size=mdp.shape))),
+                V=found.V + shift + noise * rng.normal(size=mdp.S),
+            )
+            judged = certify(mdp, rho_E, psi, claim)
+            check(
+                statement="Eq 8",
+                compared="optimum outside [dual, primal] of a wrong claim (violation)",
+                deviation=max(judged.dual - optimum, optimum - judged.primal) / scale,
+                tolerance=1e-10,
+                because="the optimum is known to a relative 1e-13, sums round by less",
+            )

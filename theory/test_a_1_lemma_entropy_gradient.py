@@ -4,6 +4,7 @@
     Q_log(s, a) = E_pi[ sum_t -gamma^t log pi(a_t|s_t) | s_0 = s, a_0 = a ].
 
 The cost -log pi depends on theta itself, and yet no second term appears: E_pi[grad_theta log pi] = 0 in every state.
+In terms of measures: -log pi_rho is the gradient of Hbar(rho), a policy gradient being the chain rule through rho_pi.
 
 Source: Ho & Ermon (2016), appendix A.2.
 """
@@ -13,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from occmatch import entropy as entropy_of
-from occmatch import gradients
+from occmatch import grad_causal_entropy, gradients
 from theory.ledger import Ledger
 from theory.plain import entropy, following, gradient, measure, softmax
 from theory.strategies import examples, mdps, rngs
@@ -76,4 +77,18 @@ def test_no_direction_rises_at_the_uniform_policy_and_all_others_have_one(
         deviation=(0.5 * step * float((slope**2).sum()) - gain) * (1 - mdp.gamma),
         tolerance=1e-13,
         because="rounding of H relative to 1/(1-gamma)",
+    )
+
+
+@examples(20)
+@given(mdps(), st.data())
+def test_the_cost_of_the_lemma_is_the_gradient_in_the_measure(check: Ledger, mdp, data: st.DataObject) -> None:
+    """Anywhere in the positive orthant, on D or off it."""
+    rho = np.exp(data.draw(rngs()).uniform(-3, 3, size=mdp.shape))
+    check(
+        statement="Lemma A.1",
+        compared="grad_causal_entropy = -log pi_rho against the complex-step gradient of Hbar in rho",
+        deviation=np.abs(grad_causal_entropy(rho) - gradient(entropy, rho)).max(),
+        tolerance=1e-13,
+        because="logs of ratios up to e^6",
     )
