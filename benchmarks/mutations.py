@@ -80,7 +80,7 @@ def misfit(mutant: Mutant) -> str:
     count = (ROOT / "occmatch" / mutant.file).read_text(encoding="utf-8").count(mutant.old)
     if count != 1:
         return f"{mutant.name!r} must match exactly once in {mutant.file}, but {mutant.old!r} matches {count} times"
-    missing = [name for name in mutant.first if not (ROOT / "theory" / name).exists()]
+    missing = [name for name in mutant.first if not (ROOT / "theory" / name.partition("::")[0]).exists()]
     return f"{mutant.name!r} must name files of theory/, but {missing[0]!r} is none" if missing else ""
 
 
