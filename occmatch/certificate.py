@@ -36,7 +36,7 @@ from occmatch.certificate_rounding import dual_rounding, is_indicator, primal_ro
 from occmatch.linear import resolvent
 from occmatch.mdp import MDP
 from occmatch.occupancy import flow_residual, policy
-from occmatch.regularisers import Regulariser, Surrogate
+from occmatch.regularisers import Regulariser, Surrogate, fitting
 
 FloatArray = checks.FloatArray
 
@@ -121,7 +121,7 @@ def certify(
             "(members of NotAttained.sequence are candidates)"
         )
     lam = checks.lam(candidate.lam if lam is None else lam)
-    rho_E = checks.measure(mdp, rho_E, "rho_E")
+    rho_E, psi = checks.measure(mdp, rho_E, "rho_E"), fitting(mdp, psi)
     rho = checks.measure(mdp, candidate.rho, "candidate.rho")
     V = checks.state_vector(mdp, candidate.V, "candidate.V")
     cost = _cost(mdp, psi, candidate)

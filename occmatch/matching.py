@@ -29,7 +29,7 @@ from occmatch.matching_interior import interior
 from occmatch.matching_newton import derivatives, newton
 from occmatch.matching_support import Support, support
 from occmatch.mdp import MDP
-from occmatch.regularisers import Constant, Regulariser, Surrogate
+from occmatch.regularisers import Constant, Regulariser, Surrogate, fitting
 
 METHODS = ("newton", "program")
 
@@ -43,7 +43,7 @@ def match(
     takes lam = 0), or None for the first that exists. Infeasible where no measure of the MDP has a finite psi*.
     Raises ValueError for bad arguments, and for "newton" where psi has no such solver.
     """
-    rho_E = checks.measure(mdp, rho_E, "rho_E")
+    rho_E, psi = checks.measure(mdp, rho_E, "rho_E"), fitting(mdp, psi)
     if method is None:
         method = "newton" if has_newton(psi) and lam > 0 else "program"
     if method not in METHODS:

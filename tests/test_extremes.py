@@ -98,3 +98,19 @@ def test_conjugates_that_are_not_differentiable_have_no_derivatives(psi: object,
     assert not psi.smooth
     with pytest.raises(NotImplementedError):
         getattr(psi, derivative)(np.full((2, 1), 0.5), np.ones((2, 1)))
+
+
+@pytest.mark.parametrize("entry", ["irl", "match", "certify"])
+def test_a_psi_of_another_mdp_is_refused_at_every_entry(entry: str) -> None:
+    mdp, rho_E = expert_that_all_but_avoids(0.1)
+    found = om.match(mdp, rho_E, FDivergence("kl", rho_E))
+    more = (found,) if entry == "certify" else ()
+    with pytest.raises(ValueError, match=r"psi.rho_E must have shape \(6, 3\) by the MDP, but has shape \(5, 3\)"):
+        getattr(om, entry)(mdp, rho_E, FDivergence("kl", rho_E[:5]), *more)
+    with pytest.raises(ValueError, match="psi must be a Regulariser, but is str"):
+        getattr(om, entry)(mdp, rho_E, "kl", *more)
+
+
+def test_the_name_of_a_loss_is_no_loss() -> None:
+    with pytest.raises(ValueError, match=r"loss must be a Loss, such as .*, but is 'logistic'"):
+        Surrogate("logistic", np.ones((2, 1)))

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import time
 
-import numpy as np
-
 from occmatch import checks
 from occmatch.candidate import Candidate, Infeasible, NotAttained, Unbounded
 from occmatch.irl import dual
 from occmatch.irl.dual import Array, Outcome, Problem
 from occmatch.irl.support import analyse
 from occmatch.mdp import MDP
-from occmatch.regularisers import Regulariser
+from occmatch.regularisers import Regulariser, fitting
 
 METHODS = ("program", "ascent", "newton")
 
@@ -39,10 +37,8 @@ def irl(
     lam = checks.lam(lam, positive=method != "program")
     if method not in METHODS:
         raise ValueError(f"method must be one of {', '.join(METHODS)}, but is {method!r}")
-    if not isinstance(psi, Regulariser):
-        raise ValueError(f"psi must be a Regulariser, but is {type(psi).__name__}")
     tol, max_iter = checks.lam(tol, "tol"), checks.count(max_iter, "max_iter")
-    _same_shape(mdp, psi)
+    psi = fitting(mdp, psi)
     start = time.perf_counter()
     support = analyse(mdp, rho_E, psi, lam)
     if isinstance(support, Unbounded):
@@ -86,16 +82,3 @@ def _run(problem: Problem, method: str, tol: float, max_iter: int, momentum: boo
 
     outcome = program.solve(problem)
     return failures.no_optimum(problem, outcome) if isinstance(outcome, str) else outcome
-
-
-def _same_shape(mdp: MDP, psi: Regulariser) -> None:
-    """The arrays inside psi must fit the MDP."""
-    for name in ("rho_E", "features", "weight"):
-        array = getattr(psi, name, None)
-        if array is None or np.ndim(array) < 2:
-            continue
-        if np.shape(array)[:2] != mdp.shape:
-            raise ValueError(f"psi.{name} must have shape {mdp.shape} by the MDP, but has shape {np.shape(array)}")
-    size = getattr(psi, "size", mdp.S * mdp.A)
-    if size != mdp.S * mdp.A:
-        raise ValueError(f"psi.metric must have {mdp.S * mdp.A} nodes by the MDP, but has {size}")

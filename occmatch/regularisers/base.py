@@ -16,10 +16,12 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
 from occmatch import checks
+from occmatch.mdp import MDP
 
 Array = np.ndarray
 
@@ -97,6 +99,22 @@ def measure(x: Array, name: str = "rho_E") -> Array:
         raise ValueError(f"{name} must have shape [S, A], but has shape {x.shape}")
     x.flags.writeable = False
     return x
+
+
+def fitting(mdp: MDP, psi: Any) -> Regulariser:
+    """psi itself, or ValueError where it is no regulariser or an array in it has another shape than the MDP's."""
+    if not isinstance(psi, Regulariser):
+        raise ValueError(f"psi must be a Regulariser, but is {type(psi).__name__}")
+    for name in ("rho_E", "features", "weight"):
+        array = getattr(psi, name, None)
+        if array is None or np.ndim(array) < 2:
+            continue
+        if np.shape(array)[:2] != mdp.shape:
+            raise ValueError(f"psi.{name} must have shape {mdp.shape} by the MDP, but has shape {np.shape(array)}")
+    size = getattr(psi, "size", mdp.S * mdp.A)
+    if size != mdp.S * mdp.A:
+        raise ValueError(f"psi.metric must have {mdp.S * mdp.A} nodes by the MDP, but has {size}")
+    return psi
 
 
 def positive(x: float, name: str) -> float:

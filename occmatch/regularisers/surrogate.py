@@ -39,6 +39,8 @@ class Surrogate(Regulariser):
     rho_E: Array
 
     def __post_init__(self) -> None:
+        if not isinstance(self.loss, Loss):
+            raise ValueError(f"loss must be a Loss, such as LOSSES['logistic'], but is {self.loss!r}")
         object.__setattr__(self, "rho_E", measure(self.rho_E))
 
     @property
