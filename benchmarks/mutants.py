@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Mutant:
-    """`old`, found exactly once in occmatch/`file`, becomes `new`; `first` are files of theory/, or tests, to try first."""
+    """`old`, found exactly once in occmatch/`file`, becomes `new`; `first`: files of theory/, or tests, tried first."""
 
     name: str
     file: str
