@@ -24,7 +24,7 @@ from occmatch.checks import FloatArray
 from occmatch.matching_finish import finish
 from occmatch.matching_support import Support
 from occmatch.mdp import MDP
-from occmatch.occupancy import occupancy, policy
+from occmatch.occupancy import causal_entropy, occupancy, policy
 from occmatch.regularisers import FDivergence, Regulariser, Surrogate
 
 # Beyond what Clarabel reaches, so that it stops where it no longer progresses.
@@ -85,6 +85,9 @@ def program(
     found = policy(np.where(ruled_out, 0.0, np.maximum(rho.value, 0.0)))
     costs = [-np.asarray(copy.dual_value)]
     measure = occupancy(mdp, found)
+    if psi.divergence(measure, rho_E) == np.inf:  # where psi* demands equality, the solver's tolerance misses it
+        expert = occupancy(mdp, policy(rho_E))
+        measure = expert if psi.divergence(expert, rho_E) < np.inf else measure
     if psi.smooth:
         costs.append(psi.grad(np.maximum(measure, np.finfo(np.float64).tiny), rho_E))
     finished = partial(
@@ -100,8 +103,17 @@ def program(
     )
     candidate = finished([np.where(left_out | (ruled_out & psi.forbidden(rho_E)), np.inf, c) for c in costs])
     if left_out.any() and lam > 0:
-        return finished([candidate.cost, _balanced(mdp, candidate, psi, rho_E, left_out)])
-    return candidate
+        candidate = finished([candidate.cost, _balanced(mdp, candidate, psi, rho_E, left_out)])
+    # The policy of the cost is the better one where the solver's measures are the less accurate of the two.
+    if lam == 0:
+        return candidate
+    answer = finish(support, psi, rho_E, lam, [candidate.cost], method=candidate.method, started=started, iterations=0)
+    better = _primal(psi, answer.rho, rho_E, lam) < _primal(psi, measure, rho_E, lam)
+    return replace(candidate, rho=answer.rho, pi=answer.pi) if better else candidate
+
+
+def _primal(psi: Regulariser, rho: FloatArray, rho_E: FloatArray, lam: float) -> float:
+    return psi.divergence(rho, rho_E) - lam * causal_entropy(rho)
 
 
 def _balanced(mdp: MDP, candidate: Candidate, psi: Regulariser, rho_E: FloatArray, pairs: np.ndarray) -> FloatArray:

@@ -54,7 +54,10 @@ class Simplex(Regulariser):
         system = np.vstack([F, np.full(F.shape[1], size)])
         scale = np.linalg.norm(system, axis=0)
         target = np.append(c.ravel(), size)
-        w = nnls(system / scale, target)[0] / scale
+        # Where no weight is negative plain least squares is the answer, and keeps weights that NNLS takes for rounding.
+        w = np.linalg.lstsq(system / scale, target, rcond=None)[0] / scale
+        if w.min() < 0:
+            w = nnls(system / scale, target)[0] / scale
         return w, max(float(np.abs(F @ w - c.ravel()).max()), abs(float(w.sum()) - 1.0))
 
 
