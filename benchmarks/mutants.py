@@ -298,11 +298,11 @@ MUTANTS = (
         ("test_3_regularised_irl.py", "test_3_2_duality.py"),
     ),
     Mutant(
-        "learner and expert exchanged in the ascent on the dual",
-        "irl/newton.py",
-        "r = np.where(held, 0.0, rho - rho_E - psi.dvalue(",
-        "r = np.where(held, 0.0, rho_E - rho - psi.dvalue(",
-        ("test_a_1_surrogate_losses.py",),
+        "sign of E_piE[c] in the program of IRL",
+        "cvx/psi.py",
+        "return -inner(rho_E, c), [c <= regulariser.bound, c >= -regulariser.bound]",
+        "return inner(rho_E, c), [c <= regulariser.bound, c >= -regulariser.bound]",
+        ("test_3_regularised_irl.py::test_no_cost_is_better_than_the_one_found",),
     ),
     Mutant(
         "sign of the cost of an exact match",
