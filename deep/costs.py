@@ -44,7 +44,7 @@ class CostConfig:
     """Adam steps an iteration."""
     minibatch: int = 512
     """Pairs of each side in a step; 0 takes the whole batch and all expert pairs."""
-    gradient_penalty: float = 1.0
+    gradient_penalty: float = 3.0
     """Weight of E ||grad m||^2 on lines between learner and expert pairs (zero-centred: Thanh-Tung et al. 2019)."""
     entropy_bonus: float = 0.0
     """Weight of the classifier's entropy, 1e-3 in the authors' configuration."""
