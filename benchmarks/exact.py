@@ -47,7 +47,7 @@ class Request:
     """Numbers of states."""
     time_limit: float = 900.0
     """Seconds that one cell may take."""
-    ascent_steps: int = 200
+    ascent_steps: int = 20
     """Steps of dual ascent, which is first order and far from done by then."""
     suite: bool = False
     """Run the suite over every psi instead."""
