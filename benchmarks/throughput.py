@@ -10,7 +10,7 @@ training     whole iterations of GAIL with the fast preset; no evaluation, no ch
 peer         GAIL of HumanCompatibleAI/imitation with sb3-contrib's TRPO on the same pairs (see peer_imitation.py).
 
 The four take turns. A cell is the median over rounds with its range; a ratio is taken within a round. Shares are of
-training's clock. The value fit runs beside the next collection and is no part of the sum: only waiting for it is.
+training's clock. The value fit runs beside the rest and is no part of the sum: only waiting for it is.
 """
 
 import dataclasses
