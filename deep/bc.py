@@ -9,6 +9,7 @@ import copy
 import dataclasses
 import sys
 import time
+from typing import Any
 
 import numpy as np
 import torch
@@ -90,19 +91,10 @@ def clone(
     return policy, fit(policy, pairs.obs, pairs.acts, config, shuffle)
 
 
-def main(argv: list[str]) -> None:
-    """Entry point of `python -m deep.bc`: clone, evaluate, write config.json, policy.safetensors and result.json."""
-    console = Console()
-    request = parse(CloningConfig, "bc", lambda given: cloning_defaults(**given), argv)
-    config = request.config
-    if request.resume is not None:
-        raise ValueError("resume must be left out: cloning takes seconds and is never resumed")
-    probe = envs.make(config.env, 1, 0)
-    spec = probe.spec
-    probe.close()
+def execute(config: CloningConfig, record: Run, console: Console) -> dict[str, Any]:
+    """Clone, evaluate and write policy.safetensors and result.json; returns what result.json holds."""
+    spec = task(config.env)
     pairs = expert_pairs(config, spec)
-    folder = request.out or run.new_folder(f"bc-{config.env}-s{config.seed}")
-    record = Run.create(folder, "bc", as_dict(config))
     began = time.monotonic()
     seed = np.random.SeedSequence(config.seed).spawn(CLONING + 1)[CLONING]
     policy, info = clone(spec, pairs, config.hidden, config.bc, seed, config.expert_units)
@@ -125,6 +117,27 @@ def main(argv: list[str]) -> None:
     run.save_tensors(record.folder / "policy.safetensors", policy.state_dict())
     run.write_json(record.folder / "result.json", result)
     console.print(table(config.env, found.rows(), found.reference))
+    return result
+
+
+def task(env: str) -> envs.EnvSpec:
+    """What a task looks like."""
+    probe = envs.make(env, 1, 0)
+    probe.close()
+    return probe.spec
+
+
+def main(argv: list[str]) -> None:
+    """Entry point of `python -m deep.bc`: a run folder with config.json, policy.safetensors and result.json."""
+    console = Console()
+    request = parse(CloningConfig, "bc", lambda given: cloning_defaults(**given), argv)
+    config = request.config
+    if request.resume is not None:
+        raise ValueError("resume must be left out: cloning takes seconds and is never resumed")
+    expert_pairs(config, task(config.env))  # what cannot run fails here, before anything is written
+    folder = request.out or run.new_folder(f"bc-{config.env}-s{config.seed}")
+    record = Run.create(folder, "bc", as_dict(config))
+    execute(config, record, console)
     console.print(f"run folder: {record.folder}", soft_wrap=True, highlight=False)
 
 
