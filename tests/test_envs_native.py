@@ -11,21 +11,22 @@ from deep.envs.pool import Pool
 from deep.envs.quiet import old_tasks
 
 # Simulators, steps, scale of the first and of the second half's actions: enough for falls, full episodes or both.
-RUNS = {
-    "Hopper-v4": (3, 500, 0.3, 1.5),
-    "HalfCheetah-v4": (2, 1010, 0.5, 2.0),
-    "Walker2d-v4": (3, 500, 0.3, 1.5),
-    "Ant-v4": (3, 300, 0.2, 1.0),
-    "Humanoid-v4": (3, 150, 0.1, 0.4),
-    "Reacher-v4": (4, 230, 0.3, 1.5),
+SIZES = {
+    "Hopper": (3, 500, 0.3, 1.5),
+    "HalfCheetah": (2, 1010, 0.5, 2.0),
+    "Walker2d": (3, 500, 0.3, 1.5),
+    "Ant": (3, 300, 0.2, 1.0),
+    "Humanoid": (3, 150, 0.1, 0.4),
+    "Reacher": (4, 230, 0.3, 1.5),
 }
+RUNS = {f"{task}-{version}": size for task, size in SIZES.items() for version in ("v4", "v5")}
 ROW = mujoco.mjtState.mjSTATE_INTEGRATION
 
 # Both sides add the same few terms of a reward in the same order; where a library picks another order of summation
 # (17 squared actions, 14 bodies' positions), each of at most 4 roundings costs half an ulp. The Humanoid's centre of
 # mass (about 1 m, then over dt = 0.015 s, times 1.25) turns one ulp of position into 83 ulp of reward.
 ULP = np.finfo(float).eps
-REWARD_TOLERANCE = dict.fromkeys(RUNS, 2 * ULP) | {"Humanoid-v4": 2 * 83 * ULP}
+REWARD_TOLERANCE = dict.fromkeys(RUNS, 2 * ULP) | dict.fromkeys(("Humanoid-v4", "Humanoid-v5"), 2 * 83 * ULP)
 
 
 def gym_env(task: str) -> gymnasium.Env:
@@ -68,8 +69,18 @@ def test_equals_gymnasium(task):
                 row = sim.state_dict()["physics"][i]
                 assert np.array_equal(start_from(env, row), step.obs[i])
                 terminated, truncated = terminated + dead, truncated + late
-    ends = task not in ("HalfCheetah-v4", "Reacher-v4")
+    ends = not task.startswith(("HalfCheetah", "Reacher"))
     assert (terminated > 0) == ends and (truncated > 0) == (not ends)
+
+
+@pytest.mark.parametrize(("task", "forces"), [("Humanoid-v4", 14 * 6), ("Humanoid-v5", 13 * 6), ("Ant-v5", 13 * 6)])
+def test_a_reset_forgets_contact_forces(task, forces):
+    sim = envs.make(task, 2, seed=0)
+    sim.reset()
+    for _ in range(60):  # long enough to fall to the ground
+        obs = sim.step(np.zeros((2, sim.spec.act_dim))).next_obs
+    assert (obs[:, -forces:] != 0).any(axis=1).all()
+    assert not sim.reset()[:, -forces:].any()
 
 
 def test_specs_are_those_of_gymnasium():

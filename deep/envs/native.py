@@ -17,14 +17,21 @@ import numpy as np
 from mujoco.batch import Batch, SimulationError
 
 from deep.envs import registry, saved
-from deep.envs.ant import ANT_V4
+from deep.envs.ant import ANT_V4, ANT_V5
 from deep.envs.base import EnvSpec, Simulator, SimulatorFault, Step
 from deep.envs.clock import Clock
-from deep.envs.humanoid import HUMANOID_V4
-from deep.envs.planar import HALF_CHEETAH_V4, HOPPER_V4, WALKER2D_V4
+from deep.envs.humanoid import HUMANOID_V4, HUMANOID_V5
+from deep.envs.planar import (
+    HALF_CHEETAH_V4,
+    HALF_CHEETAH_V5,
+    HOPPER_V4,
+    HOPPER_V5,
+    WALKER2D_V4,
+    WALKER2D_V5,
+)
 from deep.envs.pool import Pool
 from deep.envs.quiet import old_tasks
-from deep.envs.reacher import REACHER_V4
+from deep.envs.reacher import REACHER_V4, REACHER_V5
 from deep.envs.tasks import Fields, Stepper, Task
 
 __all__ = ["TASKS", "NativeSimulator"]
@@ -36,6 +43,12 @@ TASKS: dict[str, Task] = {
     "Ant-v4": ANT_V4,
     "Humanoid-v4": HUMANOID_V4,
     "Reacher-v4": REACHER_V4,
+    "Hopper-v5": HOPPER_V5,
+    "HalfCheetah-v5": HALF_CHEETAH_V5,
+    "Walker2d-v5": WALKER2D_V5,
+    "Ant-v5": ANT_V5,
+    "Humanoid-v5": HUMANOID_V5,
+    "Reacher-v5": REACHER_V5,
 }
 """The tasks with a native path, by Gymnasium id."""
 

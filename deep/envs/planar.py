@@ -1,12 +1,13 @@
 """Hopper, HalfCheetah and Walker2d: planar runners paid for forward velocity, less control cost.
 
 reward = w (x' - x) / dt + healthy - k |a|^2 on the raw action (never clipped; MuJoCo clamps its own copy).
-Numbers from gymnasium.envs.mujoco {hopper,half_cheetah,walker2d}_v4.
+Numbers from gymnasium.envs.mujoco {hopper,half_cheetah,walker2d}_{v4,v5}. In v5 the step that ends an episode is not
+paid for health, and the Walker2d's feet have the same friction.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import inf
 
 import mujoco
@@ -14,7 +15,15 @@ import numpy as np
 
 from deep.envs.tasks import Fields, Task
 
-__all__ = ["HALF_CHEETAH_V4", "HOPPER_V4", "WALKER2D_V4", "Planar"]
+__all__ = [
+    "HALF_CHEETAH_V4",
+    "HALF_CHEETAH_V5",
+    "HOPPER_V4",
+    "HOPPER_V5",
+    "WALKER2D_V4",
+    "WALKER2D_V5",
+    "Planar",
+]
 
 
 @dataclass(frozen=True)
@@ -23,7 +32,8 @@ class Planar(Task):
 
     Its state is healthy while z, angle and all of state[2:] lie strictly inside their ranges (None: no limit).
     qvel is observed within +-velocity_clip. A reset adds uniform noise of +-reset_noise to qpos, and to qvel
-    either the same or reset_noise times a standard normal.
+    either the same or reset_noise times a standard normal. `healthy_at_end`: whether the step that ends the episode is
+    paid for health all the same.
     """
 
     xml: str
@@ -37,6 +47,7 @@ class Planar(Task):
     velocity_clip: float | None
     reset_noise: float
     normal_velocity: bool
+    healthy_at_end: bool = True
 
     def obs_dim(self, model: mujoco.MjModel) -> int:
         return model.nq - 1 + model.nv
@@ -62,7 +73,8 @@ class Planar(Task):
     def reward(self, fields: Fields, before: np.ndarray, now: np.ndarray, acts: np.ndarray, dt: float) -> np.ndarray:
         velocity = (now[:, 0] - before[:, 0]) / dt
         control = self.control_weight * np.add.reduce(np.square(acts), axis=1)
-        return self.forward_weight * velocity + self.healthy_reward - control
+        healthy = self.healthy_reward if self.healthy_at_end else self.healthy_reward * ~self.terminated(fields)
+        return self.forward_weight * velocity + healthy - control
 
     def terminated(self, fields: Fields) -> np.ndarray:
         healthy = np.ones(len(fields.qpos), dtype=bool)
@@ -116,3 +128,6 @@ WALKER2D_V4 = Planar(
     reset_noise=5e-3,
     normal_velocity=False,
 )
+HOPPER_V5 = replace(HOPPER_V4, healthy_at_end=False)
+HALF_CHEETAH_V5 = HALF_CHEETAH_V4  # which has no health to be paid for
+WALKER2D_V5 = replace(WALKER2D_V4, xml="walker2d_v5.xml", healthy_at_end=False)
