@@ -75,6 +75,7 @@ ARROWS = {
         "bc": "config envs demos pairs nets learner run evaluate result expert cli",
         "imitator": "occmatch.losses config envs demos pairs nets rollout costs learner run bc",
         "gail": "config imitator expert run progress result cli",
+        "sweep": "config envs demos run bc gail cli",
         "demos.__main__": "demos envs learner run expert cli",
     },
 }
@@ -86,6 +87,7 @@ ONLY_IN = {
     "cvxpy": [f"occmatch.{room}" for room in ("cvx", "lp", "irl", "matching", "regularisers")],
     "torch": [f"deep.{room}" for room in ARROWS["deep"] if room not in ("envs", "demos")],
     "flint": ["occmatch.rational", "occmatch.certificate"],
+    "ray": ["deep.sweep"],
 }
 
 UNPICKLERS = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}

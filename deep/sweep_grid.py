@@ -1,0 +1,155 @@
+"""A grid of runs: tasks times methods times dataset sizes times seeds, each cell with its resolved configuration.
+
+A cell is one run. Two cells are the same where they compute the same numbers: the identity is a digest of the method,
+the configuration and the demonstrations' bytes, without the settings that results do not depend on.
+"""
+
+import dataclasses
+import hashlib
+import json
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+
+import tyro
+
+from deep import demos
+from deep.config import CloningConfig, GailConfig, Preset, as_dict, cloning_defaults, from_dict, gail_defaults, protocol
+
+Method = Literal["gail", "bc", "fem", "gtal"]
+METHODS: tuple[Method, ...] = ("gail", "bc", "fem", "gtal")
+TASKS = (
+    "CartPole-v0",
+    "Acrobot-v1",
+    "MountainCar-v0",
+    "Reacher-v4",
+    "HalfCheetah-v4",
+    "Hopper-v4",
+    "Walker2d-v4",
+    "Ant-v4",
+    "Humanoid-v4",
+)
+"""The paper's nine tasks (Section 6) as Gymnasium has them today, from small to large."""
+EVALUATIONS = 10  # points of a learning curve
+WITHOUT_EFFECT = ("threads", "checkpoint_every", "demos")  # on the numbers; the demonstrations count by their bytes
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One run: the method and its configuration."""
+
+    method: Method
+    config: GailConfig | CloningConfig
+
+    @property
+    def name(self) -> str:
+        c = self.config
+        some = "trajectory" if c.trajectories == 1 else "trajectories"
+        return f"{self.method} {c.env} {c.trajectories} {some} seed {c.seed}"
+
+    @property
+    def steps(self) -> int:
+        """Environment steps of training; 0 for cloning."""
+        return getattr(self.config, "steps", 0)
+
+    def demonstrations(self) -> Path:
+        """The file that is imitated; ValueError where there is none."""
+        path = self.config.demos or demos.bundled(self.config.env)
+        if path is None:
+            raise ValueError(f"demos must name a file, because {self.config.env} has no bundled demonstrations")
+        return Path(path)
+
+    def settings(self) -> dict[str, Any]:
+        """The configuration as JSON values that mean the same on every machine."""
+        found = as_dict(self.config)
+        return found if self.config.demos is None else found | {"demos": self.config.demos.name}
+
+    def identity(self) -> str:
+        """16 hexadecimal digits that differ wherever the numbers may."""
+        return identity(self.method, self.settings(), digest(self.demonstrations()))
+
+    def to_json(self) -> str:
+        return json.dumps({"method": self.method, "config": as_dict(self.config)})
+
+    @staticmethod
+    def from_json(text: str) -> "Cell":
+        found = json.loads(text)
+        kind = CloningConfig if found["method"] == "bc" else GailConfig
+        return Cell(found["method"], from_dict(kind, found["config"]))
+
+
+def identity(method: str, config: dict[str, Any], demonstrations: str) -> str:
+    """Cell.identity of a stored configuration."""
+    counted = {k: v for k, v in config.items() if k not in WITHOUT_EFFECT}
+    text = json.dumps([method, counted, demonstrations], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+@cache
+def digest(path: Path) -> str:
+    """SHA-256 of a file."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def cell(
+    method: Method,
+    env: str,
+    trajectories: int,
+    seed: int,
+    *,
+    preset: Preset = "fast",
+    steps: int | None = None,
+    flags: tuple[str, ...] = (),
+) -> Cell:
+    """The cell that the defaults of a task mean, with `steps` where given, on one thread.
+
+    `flags` are settings as `python -m deep.gail`, or deep.bc, takes them, and win over everything else. A learning
+    curve has EVALUATIONS points.
+    """
+    if method == "bc":
+        cloning = dataclasses.replace(cloning_defaults(env), trajectories=trajectories, seed=seed, threads=1)
+        return Cell(method, _flagged(cloning, method, flags))
+    config = gail_defaults(env, preset)
+    total = steps or config.steps
+    config = dataclasses.replace(
+        config,
+        method=method,
+        trajectories=trajectories,
+        seed=seed,
+        steps=total,
+        threads=1,
+        eval_every=max(1, total // EVALUATIONS),
+    )
+    return Cell(method, _flagged(config, method, flags))
+
+
+def _flagged(config: Any, method: str, flags: tuple[str, ...]) -> Any:
+    if not flags:
+        return config
+    return tyro.cli(type(config), default=config, args=list(flags), prog=f"python -m deep.sweep ... -- ({method})")
+
+
+def grid(
+    envs: tuple[str, ...],
+    methods: tuple[Method, ...],
+    trajectories: tuple[int, ...] | Literal["protocol"],
+    seeds: tuple[int, ...],
+    **settings: Any,
+) -> list[Cell]:
+    """All cells, each method's with one seed everywhere before the next; `settings` are those of `cell`.
+
+    Raises ValueError for a task without bundled demonstrations, unless a flag names a file.
+    """
+    if "--demos" not in settings.get("flags", ()):
+        for i, env in enumerate(envs):
+            if demos.bundled(env) is None:
+                have = ", ".join(e for e in TASKS if demos.bundled(e))
+                raise ValueError(f"envs[{i}] must have bundled demonstrations, as {have} do, but is {env}")
+    return [
+        cell(method, env, number, seed, **settings)
+        for method in methods
+        for seed in seeds
+        for env in envs
+        for number in (protocol(env).trajectories if trajectories == "protocol" else trajectories)
+    ]
