@@ -66,6 +66,7 @@ ARROWS = {
         "progress": "run",
         "cli": "config envs run",
         "evaluate": "envs",
+        "stats": "",
         "strobe": "envs",
         "result": "envs nets learner evaluate run",
         "expert": "config envs nets learner run progress cli",
