@@ -213,7 +213,12 @@ def test_only_between_reset_and_close(task):
         ({"seed": -1}, "seed must be an integer of at least 0, but is -1"),
         ({"threads": True}, "threads must be an integer of at least 0, but is True"),
         ({"env_id": "Hoper-v4"}, r"registered Gymnasium id, but is 'Hoper-v4' \(did you mean Hopper-v4 or "),
-        ({"env_id": "os:Hopper-v4"}, "registered Gymnasium id, but is 'os:Hopper-v4'"),
+        ({"env_id": "os:Hoper-v4"}, r"registered Gymnasium id, but is 'Hoper-v4' \(did you mean Hopper-v4 or "),
+        ({"env_id": "a b:Hopper-v4"}, "must name a Python package before its colon, but is 'a b:Hopper-v4'"),
+        (
+            {"env_id": "no_such_thing:Hopper-v4"},
+            "^no_such_thing:Hopper-v4 must name a package that can be imported, but no_such_thing fails: Module",
+        ),
         ({"env_id": "qq"}, "env_id must be a registered Gymnasium id, but is 'qq'$"),
         ({"env_id": "FrozenLake-v1"}, r"FrozenLake-v1 must have a flat Box of observations, but has Discrete\(16\)"),
         ({"env_id": "Blackjack-v1"}, r"Blackjack-v1 must have a flat Box of observations, but has Tuple\("),

@@ -78,6 +78,7 @@ def test_equals_single_environments(task):
 
 def test_both_flags_and_an_action_offset(register):
     sim = envs.make(register(), 2, seed=0)
+    assert (sim.spec.act_start, sim.spec.act_dtype) == (10, "int64")
     start = sim.reset()
     steps = [sim.step(np.array([2, 0])) for _ in range(5)]
     assert steps[-1].terminated.all() and steps[-1].truncated.all()
@@ -135,7 +136,7 @@ def test_saved_seeds_and_actions_are_checked(register):
             {"action_space": Box(0, 1, (2, 2))},
             r"Discrete actions or a flat Box of reals, but has Box\(0.0, 1.0, \(2, 2",
         ),
-        ({"limit": None}, "must be registered with max_episode_steps, but has no time limit"),
+        ({"limit": None}, "must be registered with max_episode_steps or wrapped in a TimeLimit, but has no time limit"),
     ],
 )
 def test_what_does_not_run_here(register, spaces, message):

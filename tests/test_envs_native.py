@@ -88,6 +88,7 @@ def test_specs_are_those_of_gymnasium():
         env, spec = gym_env(task), envs.make(task, 1, seed=0).spec
         assert (spec.obs_dim,) == env.observation_space.shape and (spec.act_dim,) == env.action_space.shape
         assert spec.horizon == env.spec.max_episode_steps and not spec.discrete and spec.native
+        assert spec.act_dtype == env.action_space.dtype and spec.act_start == 0
         assert np.array_equal(spec.act_low.astype(np.float32), env.action_space.low)
         assert np.array_equal(spec.act_high.astype(np.float32), env.action_space.high)
 

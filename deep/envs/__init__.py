@@ -16,8 +16,10 @@ poses       an episode of a MuJoCo task as geometry, for pictures
 
 from __future__ import annotations
 
+import dataclasses
 from numbers import Integral
 
+from deep.envs import registry
 from deep.envs.base import EnvSpec, Simulator, SimulatorFault, Step
 from deep.envs.gym_vector import GymSimulator
 from deep.envs.native import TASKS, NativeSimulator
@@ -45,13 +47,19 @@ def make(env_id: str, num: int, seed: int, threads: int = 0, stagger: bool = Fal
 
     All randomness comes from `seed`. `threads` is for native tasks: 0 uses every core, and no number of them
     changes a bit. `stagger` cuts the first episodes (by truncation), so that the simulators do not share one
-    time index. Raises ValueError for an id that does not run here, naming what was expected and found.
+    time index. An id may name the package that registers it ("package:Task-v0"), which is then imported. Raises
+    ValueError for an id that does not run here, naming what was expected and found.
     """
     for name, value, least in (("num", num, 1), ("seed", seed, 0), ("threads", threads, 0)):
         if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
             raise ValueError(f"{name} must be an integer of at least {least}, but is {value!r}")
-    if env_id in TASKS:
-        return NativeSimulator(env_id, num, seed, threads, stagger)
-    if env_id in TABLES:
-        return TableSimulator(env_id, TABLES[env_id], num, seed)
-    return GymSimulator(env_id, num, seed, stagger)
+    name = registry.resolve(env_id)
+    simulator: Simulator
+    if name in TABLES:
+        simulator = TableSimulator(name, TABLES[name], num, seed)
+    elif name in TASKS and registry.as_shipped(name):
+        simulator = NativeSimulator(name, num, seed, threads, stagger)
+    else:
+        simulator = GymSimulator(name, num, seed, stagger)
+    simulator.spec = dataclasses.replace(simulator.spec, id=env_id)
+    return simulator

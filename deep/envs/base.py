@@ -25,6 +25,7 @@ class EnvSpec:
     `act_dim` is U, or the number of actions where `discrete`; `act_low` and `act_high` are [U], or None where
     `discrete`; `horizon` is the step at which an episode is truncated; `native` says which stepper runs it.
     `continues` is the probability that the recording goes on after a step: 1, or gamma where the clock is geometric.
+    `act_start` and `act_dtype` are what Gymnasium's own environment calls the first action, and its kind of number.
     """
 
     id: str
@@ -36,6 +37,8 @@ class EnvSpec:
     horizon: int
     native: bool
     continues: float = 1.0
+    act_start: int = 0
+    act_dtype: str = "float32"
 
     def steps_left(self, lived: np.ndarray) -> np.ndarray:
         """Expected steps that the clock would still have recorded after the `lived` first ones of an episode, [N].

@@ -16,7 +16,9 @@ class TableSimulator(Simulator):
 
     def __init__(self, env_id: str, table: Table, num: int, seed: int) -> None:
         S, A = table.shape
-        self.spec = EnvSpec(env_id, S, True, A, None, None, table.horizon, native=True, continues=table.gamma)
+        self.spec = EnvSpec(
+            env_id, S, True, A, None, None, table.horizon, native=True, continues=table.gamma, act_dtype="int64"
+        )
         self.num = num
         self.table = table
         self._move, self._start = Sampler(table.P), Sampler(table.p0[None])
