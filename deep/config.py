@@ -1,4 +1,4 @@
-"""Every setting of the three programs, with its source, and the presets per task.
+"""Every setting of the three programs, with its source; what differs by task is in deep.presets.
 
 `fast` is the project's own configuration and the default; `paper` is the published one: Section 6 and Appendix B of
 Ho & Ermon (2016) and the authors' configuration files. A preset only sets defaults: every flag overrides it.
@@ -13,68 +13,13 @@ from typing import Any, Literal, TypeVar
 from deep.costs import CostConfig, RewardForm
 from deep.costs_method import Method
 from deep.learner import LearnerConfig
+from deep.presets import FAST, Fast, protocol, task_name
 from deep.trpo import TrpoConfig
 from deep.value import ValueConfig
 from occmatch.losses import LOSSES
 
 Preset = Literal["fast", "paper"]
 T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class Protocol:
-    """The paper's experimental protocol for a task (Appendix B, Table 2): pairs kept, sizes, iterations, reward."""
-
-    subsample: int = 20
-    trajectories: tuple[int, ...] = (4, 11, 18, 25)
-    batch: int = 50_000
-    iterations: int = 500
-    reward_form: RewardForm = "neglogd"
-
-
-CLASSIC = Protocol(subsample=10, trajectories=(1, 4, 7, 10), batch=5_000, iterations=300)
-ENDS_ON_SUCCESS = dataclasses.replace(CLASSIC, subsample=5, reward_form="logd")
-PROTOCOLS: dict[str, Protocol] = {
-    "CartPole": CLASSIC,
-    "Acrobot": ENDS_ON_SUCCESS,
-    "MountainCar": ENDS_ON_SUCCESS,
-    "Reacher": Protocol(subsample=1, trajectories=(4, 11, 18), iterations=200),
-    "Humanoid": Protocol(trajectories=(80, 160, 240), iterations=1500),
-}
-"""By the task's name without its version; any other task follows Protocol()."""
-
-
-@dataclass(frozen=True)
-class Fast:
-    """What the fast preset sets by task."""
-
-    steps: int = 1_000_000
-    reward_form: RewardForm | None = None
-    """None: the protocol's."""
-    batch: int = 1000
-    """State-action pairs an iteration."""
-    kl_decay: float = 0.998
-    """Factor on the KL bound an iteration."""
-    bc_decay: float = 0.999
-    """Factor on the cloning term's weight an iteration."""
-
-
-FAST: dict[str, Fast] = {
-    "CartPole": Fast(steps=50_000),
-    "HalfCheetah": Fast(reward_form="airl", kl_decay=1.0),  # never ends: the sign is free, and no gait can be lost
-    "Walker2d": Fast(batch=2000, kl_decay=0.997, bc_decay=1.0),  # a gait soon lost: cloning stays on as an anchor
-}
-"""By the task's name without its version; any other task follows Fast()."""
-
-
-def protocol(env: str) -> Protocol:
-    """The paper's protocol for a Gymnasium id."""
-    return PROTOCOLS.get(task_name(env), Protocol())
-
-
-def task_name(env: str) -> str:
-    """A Gymnasium id without namespace and version."""
-    return env.rpartition("/")[2].rpartition("-")[0] or env
 
 
 @dataclass(frozen=True)
@@ -177,6 +122,8 @@ class GailConfig:
     """Episodes of the closing evaluation (Section 6)."""
     checkpoint_every: int = 50
     """Iterations between checkpoints."""
+    wandb: str | None = None
+    """Weights & Biases project to log to as well, where that package is installed."""
     learner: LearnerConfig = field(
         default_factory=lambda: LearnerConfig(
             batch=1000,
@@ -246,6 +193,8 @@ class ExpertConfig:
     """Threads of the simulators; 0 uses every core. Results do not depend on it."""
     checkpoint_every: int = 20
     """Iterations between checkpoints."""
+    wandb: str | None = None
+    """Weights & Biases project to log to as well, where that package is installed."""
     learner: LearnerConfig = field(
         default_factory=lambda: LearnerConfig(
             batch=5000, gae_lambda=0.95, log_std=-0.5, trpo=TrpoConfig(max_kl=0.01, fisher_fraction=0.2)

@@ -1,0 +1,66 @@
+"""What differs by task: the paper's experimental protocol, and what the fast preset sets.
+
+Tasks go by name without package, namespace and version, so that Hopper-v4 and Hopper-v5 share an entry.
+"""
+
+import dataclasses
+import re
+from dataclasses import dataclass
+
+from deep.costs import RewardForm
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """The paper's experimental protocol for a task (Appendix B, Table 2): pairs kept, sizes, iterations, reward."""
+
+    subsample: int = 20
+    trajectories: tuple[int, ...] = (4, 11, 18, 25)
+    batch: int = 50_000
+    iterations: int = 500
+    reward_form: RewardForm = "neglogd"
+
+
+CLASSIC = Protocol(subsample=10, trajectories=(1, 4, 7, 10), batch=5_000, iterations=300)
+ENDS_ON_SUCCESS = dataclasses.replace(CLASSIC, subsample=5, reward_form="logd")
+PROTOCOLS: dict[str, Protocol] = {
+    "CartPole": CLASSIC,
+    "Acrobot": ENDS_ON_SUCCESS,
+    "MountainCar": ENDS_ON_SUCCESS,
+    "Reacher": Protocol(subsample=1, trajectories=(4, 11, 18), iterations=200),
+    "Humanoid": Protocol(trajectories=(80, 160, 240), iterations=1500),
+}
+"""By the task's name without its version; any other task follows Protocol()."""
+
+
+@dataclass(frozen=True)
+class Fast:
+    """What the fast preset sets by task."""
+
+    steps: int = 1_000_000
+    reward_form: RewardForm | None = None
+    """None: the protocol's."""
+    batch: int = 1000
+    """State-action pairs an iteration."""
+    kl_decay: float = 0.998
+    """Factor on the KL bound an iteration."""
+    bc_decay: float = 0.999
+    """Factor on the cloning term's weight an iteration."""
+
+
+FAST: dict[str, Fast] = {
+    "CartPole": Fast(steps=50_000),
+    "HalfCheetah": Fast(reward_form="airl", kl_decay=1.0),  # never ends: the sign is free, and no gait can be lost
+    "Walker2d": Fast(batch=2000, kl_decay=0.997, bc_decay=1.0),  # a gait soon lost: cloning stays on as an anchor
+}
+"""By the task's name without its version; any other task follows Fast()."""
+
+
+def protocol(env: str) -> Protocol:
+    """The paper's protocol for a Gymnasium id."""
+    return PROTOCOLS.get(task_name(env), Protocol())
+
+
+def task_name(env: str) -> str:
+    """A Gymnasium id without package, namespace and version."""
+    return re.split("[:/]", env)[-1].rpartition("-")[0] or env
