@@ -11,7 +11,7 @@ from occmatch.matching import match
 from occmatch.mdp import MDP
 from occmatch.regularisers import Surrogate
 from occmatch.statements import plain
-from occmatch.statements.plain import furthest, measure, random_policy, slope, softmax
+from occmatch.statements.plain import furthest, measure, most, random_policy, slope, softmax
 from occmatch.statements.statement import NEWTON, ROUNDING, Statement
 
 Array = np.ndarray
@@ -39,15 +39,15 @@ def regulariser(mdp: MDP, rng: np.random.Generator) -> float:
     outside = np.where(rho_E == rho_E.max(), 0.0, first)
     bend = values[2] - 0.5 * (values[0] + values[1])
     finite = float(psi.value(outside) < np.inf)
-    return max(abs(values[0] / plainly - 1.0), bend, finite)
+    return most(abs(values[0] / plainly - 1.0), bend, finite)
 
 
 def conjugate(mdp: MDP, rng: np.random.Generator) -> float:
     """psi_GA* against the classifier at D = rho / (rho + rho_E), and above 50 classifiers at random."""
     rho, rho_E = (measure(mdp, random_policy(mdp, rng)) for _ in range(2))
     value = Surrogate(LOSSES["logistic"], rho_E).conjugate(rho - rho_E)
-    others = max(classify(rho, rho_E, rng.uniform(0.01, 0.99, mdp.shape)) for _ in range(50))
-    return (1.0 - mdp.gamma) * max(abs(value - classify(rho, rho_E, best_classifier(rho, rho_E))), others - value)
+    others = most(*(classify(rho, rho_E, rng.uniform(0.01, 0.99, mdp.shape)) for _ in range(50)))
+    return (1.0 - mdp.gamma) * most(abs(value - classify(rho, rho_E, best_classifier(rho, rho_E))), others - value)
 
 
 def jensen_shannon(mdp: MDP, rng: np.random.Generator) -> float:
@@ -70,7 +70,7 @@ def saddle_point(mdp: MDP, rng: np.random.Generator) -> float:
     other = measure(mdp, random_policy(mdp, rng))
     learners = [value - objective((1.0 - t) * rho + t * other, D) for t in (0.01, 1.0)]
     classifiers = [objective(rho, D + t * (rng.uniform(0.01, 0.99, D.shape) - D)) - value for t in (0.01, 1.0)]
-    return (1.0 - mdp.gamma) * max(*learners, *classifiers)
+    return (1.0 - mdp.gamma) * most(*learners, *classifiers)
 
 
 def classifier_step(mdp: MDP, rng: np.random.Generator) -> float:

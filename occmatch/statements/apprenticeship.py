@@ -13,7 +13,7 @@ from occmatch.matching import match
 from occmatch.mdp import MDP
 from occmatch.regularisers import L2Ball, Simplex
 from occmatch.statements import plain
-from occmatch.statements.plain import measure, random_features, random_policy, slope, softmax
+from occmatch.statements.plain import measure, most, random_features, random_policy, slope, softmax
 from occmatch.statements.statement import ROUNDING, VALUE, Statement
 
 Array = np.ndarray
@@ -59,7 +59,7 @@ def linear_class(mdp: MDP, rng: np.random.Generator) -> float:
     w = rng.normal(size=(50, 3))
     attained = (w / np.linalg.norm(w, axis=1, keepdims=True)) @ gap
     distance = psi.conjugate(x)
-    return (1.0 - mdp.gamma) * max(abs(distance - float(np.sqrt((gap**2).sum()))), float(attained.max()) - distance)
+    return (1.0 - mdp.gamma) * most(abs(distance - float(np.sqrt((gap**2).sum()))), float(attained.max()) - distance)
 
 
 def convex_class(mdp: MDP, rng: np.random.Generator) -> float:
@@ -68,7 +68,7 @@ def convex_class(mdp: MDP, rng: np.random.Generator) -> float:
     x = measure(mdp, random_policy(mdp, rng)) - measure(mdp, random_policy(mdp, rng))
     gap, psi = [float((features[:, :, k] * x).sum()) for k in range(3)], Simplex(features)
     attained = rng.dirichlet(np.ones(3), size=50) @ np.array(gap)
-    return (1.0 - mdp.gamma) * max(abs(psi.conjugate(x) - max(gap)), float(attained.max()) - psi.conjugate(x))
+    return (1.0 - mdp.gamma) * most(abs(psi.conjugate(x) - most(*gap)), float(attained.max()) - psi.conjugate(x))
 
 
 def with_entropy(mdp: MDP, rng: np.random.Generator) -> float:
@@ -79,7 +79,7 @@ def with_entropy(mdp: MDP, rng: np.random.Generator) -> float:
     below = certify(mdp, rho_E, psi, irl(mdp, rho_E, psi, LAM)).dual
     value = program(mdp, features, rho_E)
     room = LAM * np.log(mdp.A) / (1.0 - mdp.gamma)
-    return (1.0 - mdp.gamma) * max(abs(above - below), above - value, value - room - above)
+    return (1.0 - mdp.gamma) * most(abs(above - below), above - value, value - room - above)
 
 
 def too_small_a_class(mdp: MDP, rng: np.random.Generator) -> float:
@@ -90,7 +90,7 @@ def too_small_a_class(mdp: MDP, rng: np.random.Generator) -> float:
     cost = rng.normal(size=mdp.shape)
     rho_E, psi = measure(mdp, rl(mdp, cost, lam=0.05).pi), L2Ball(np.ones((*mdp.shape, 1)))
     rho = match(mdp, rho_E, psi).rho
-    return max(psi.divergence(rho, rho_E) * (1.0 - mdp.gamma), float(((rho - rho_E) * cost).sum() <= 0.0))
+    return most(psi.divergence(rho, rho_E) * (1.0 - mdp.gamma), float(((rho - rho_E) * cost).sum() <= 0.0))
 
 
 def gradient(mdp: MDP, rng: np.random.Generator) -> float:

@@ -14,7 +14,7 @@ from occmatch.mdp import MDP
 from occmatch.occupancy import occupancy
 from occmatch.regularisers import REGISTERED, Constant, Regulariser
 from occmatch.statements import plain
-from occmatch.statements.plain import furthest, measure, random_features, random_policy
+from occmatch.statements.plain import furthest, measure, most, random_features, random_policy
 from occmatch.statements.statement import MEASURE, NEWTON, ROUNDING, VALUE, Statement
 
 Array = np.ndarray
@@ -46,7 +46,7 @@ def max_causal_entropy(mdp: MDP, rng: np.random.Generator) -> float:
     gaps = np.einsum("sak,sa->k", features, measure(mdp, rl(mdp, found.cost).pi) - rho_E)
     best = dual(mdp, psi, found.cost, rho_E)
     others = [dual(mdp, psi, found.cost + features @ rng.normal(size=2), rho_E) for _ in range(2)]
-    return (1.0 - mdp.gamma) * max(furthest(gaps), *(value - best for value in others))
+    return (1.0 - mdp.gamma) * most(furthest(gaps), *(value - best for value in others))
 
 
 def regularised_irl(mdp: MDP, rng: np.random.Generator) -> float:
@@ -55,7 +55,7 @@ def regularised_irl(mdp: MDP, rng: np.random.Generator) -> float:
     psi = REGISTERED[str(rng.choice(ATTAINED))](mdp, rho_E)
     cost = irl(mdp, rho_E, psi).cost
     best = dual(mdp, psi, cost, rho_E)
-    return (1.0 - mdp.gamma) * max(dual(mdp, psi, psi.repair(c), rho_E) - best for c in nearby(cost, rng))
+    return (1.0 - mdp.gamma) * most(*(dual(mdp, psi, psi.repair(c), rho_E) - best for c in nearby(cost, rng)))
 
 
 def rl_after_irl(mdp: MDP, rng: np.random.Generator, name: str) -> float:
@@ -68,7 +68,7 @@ def rl_after_irl(mdp: MDP, rng: np.random.Generator, name: str) -> float:
     else:
         values = abs(dual(mdp, psi, found.cost, rho_E) - primal(mdp, psi, matched.rho, rho_E))
         rho = measure(mdp, rl(mdp, found.cost).pi)
-    return (1.0 - mdp.gamma) * max(values, float(np.abs(rho - matched.rho).sum()))
+    return (1.0 - mdp.gamma) * most(values, float(np.abs(rho - matched.rho).sum()))
 
 
 def saddle_point(mdp: MDP, rng: np.random.Generator) -> float:
@@ -85,7 +85,7 @@ def saddle_point(mdp: MDP, rng: np.random.Generator) -> float:
     policies = (measure(mdp, random_policy(mdp, rng)), 0.99 * rho + 0.01 * measure(mdp, random_policy(mdp, rng)))
     lower = [value - saddle(x, found.cost) for x in policies]
     upper = [saddle(rho, psi.repair(c)) - value for c in nearby(found.cost, rng)]
-    return (1.0 - mdp.gamma) * max(*lower, *upper)
+    return (1.0 - mdp.gamma) * most(*lower, *upper)
 
 
 def exact_matching(mdp: MDP, rng: np.random.Generator) -> float:
@@ -101,9 +101,9 @@ def dual_of_matching(mdp: MDP, rng: np.random.Generator) -> float:
     """p0.V_c - <rho_E, c> is at most -Hbar(rho_E) for any c, and equal to it at c = -log pi_E."""
     pi_E = random_policy(mdp, rng)
     rho_E = measure(mdp, pi_E)
-    most = -float(plain.entropy(rho_E))
-    others = [dual(mdp, Constant(), c, rho_E) - most for c in nearby(-np.log(pi_E), rng)]
-    return (1.0 - mdp.gamma) * max(abs(dual(mdp, Constant(), -np.log(pi_E), rho_E) - most), *others)
+    value = -float(plain.entropy(rho_E))
+    others = [dual(mdp, Constant(), c, rho_E) - value for c in nearby(-np.log(pi_E), rng)]
+    return (1.0 - mdp.gamma) * most(abs(dual(mdp, Constant(), -np.log(pi_E), rho_E) - value), *others)
 
 
 def dual_ascent(mdp: MDP, rng: np.random.Generator) -> float:
@@ -125,9 +125,10 @@ def relaxed_matching(mdp: MDP, rng: np.random.Generator) -> float:
         return float((rho * c).sum()) + psi.dual_value(c, rho_E) - distance
 
     excess = [below(psi.repair(c)) for c in nearby(best, rng)]
-    matched = primal(mdp, psi, match(mdp, rho_E, psi).rho, rho_E)
-    gains = [matched - primal(mdp, psi, x, rho_E) for x in (rho, rho_E)]
-    return (1.0 - mdp.gamma) * max(abs(below(best)), *excess, *gains)
+    matched = match(mdp, rho_E, psi).rho
+    moves = [(1.0 - t) * matched + t * x for x in (rho, rho_E) for t in (1e-3, 1.0)]
+    gains = [primal(mdp, psi, matched, rho_E) - primal(mdp, psi, x, rho_E) for x in moves]
+    return (1.0 - mdp.gamma) * most(abs(below(best)), *excess, *gains)
 
 
 STATEMENTS = (

@@ -9,7 +9,7 @@ from occmatch.bellman import rl
 from occmatch.mdp import MDP
 from occmatch.occupancy import causal_entropy, entropy, flow_residual, occupancy, policy
 from occmatch.statements import plain
-from occmatch.statements.plain import furthest, measure, random_policy
+from occmatch.statements.plain import furthest, measure, most, random_policy
 from occmatch.statements.statement import ROUNDING, Statement
 
 
@@ -31,7 +31,7 @@ def one_to_one(mdp: MDP, rng: np.random.Generator) -> float:
     shares = (1.0 - mdp.gamma) * furthest(
         rho - measure(mdp, pi), flow_residual(mdp, rho), measure(mdp, policy(mixture)) - mixture
     )
-    return max(shares, furthest((policy(rho) - pi)[visited]))
+    return most(shares, furthest((policy(rho) - pi)[visited]))
 
 
 def entropy_of_measures(mdp: MDP, rng: np.random.Generator) -> float:
@@ -47,7 +47,7 @@ def entropy_of_measures(mdp: MDP, rng: np.random.Generator) -> float:
     )
     gain = causal_entropy(middle) - 0.5 * (causal_entropy(first) + causal_entropy(second))
     modulus = (1.0 - mdp.gamma) ** 3 / 8.0 * float(np.abs(first - second).sum()) ** 2
-    return (1.0 - mdp.gamma) * max(equal, modulus - gain)
+    return (1.0 - mdp.gamma) * most(equal, modulus - gain)
 
 
 def one_objective(mdp: MDP, rng: np.random.Generator) -> float:

@@ -92,6 +92,11 @@ def least(f: Callable[[Array], Array], shape: tuple[int, ...], bound: float = 40
     return f(0.5 * (lo + hi))
 
 
+def most(*values: float) -> float:
+    """The largest of them, NaN where there is one (which the built-in max would pass over)."""
+    return float(np.max(values))
+
+
 def furthest(*differences: Array | float) -> float:
-    """The largest absolute value in any of them; NaN where there is one."""
-    return float(max(np.abs(d).max(initial=0.0) for d in map(np.asarray, differences)))
+    """The largest absolute value in any of them, NaN where there is one."""
+    return most(*(float(np.abs(d).max(initial=0.0)) for d in differences))

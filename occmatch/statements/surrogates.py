@@ -14,8 +14,9 @@ from occmatch.losses import LOSSES
 from occmatch.mdp import MDP
 from occmatch.regularisers import Surrogate
 from occmatch.statements import plain
+from occmatch.statements.adversarial import best_classifier, classify
 from occmatch.statements.duality import dual
-from occmatch.statements.plain import furthest, least, measure, random_policy, softmax
+from occmatch.statements.plain import furthest, least, measure, most, random_policy, softmax
 from occmatch.statements.statement import ROUNDING, VALUE, Statement
 
 Array = np.ndarray
@@ -54,14 +55,14 @@ def surrogate_matching(mdp: MDP, rng: np.random.Generator, name: str) -> float:
     value = dual(mdp, psi, irl(mdp, rho_E, psi).cost, rho_E)
     if psi.is_linear:  # g = 0 and R_phi is -inf off rho = rho_E: the constraint of exact matching
         off = float(np.isfinite(psi.divergence(rho, rho_E)))
-        return max(off, abs(value + float(plain.entropy(rho_E))) * (1.0 - mdp.gamma))
+        return most(off, abs(value + float(plain.entropy(rho_E))) * (1.0 - mdp.gamma))
 
     def at(m: Array) -> Array:
         c = loss.cost(m)
         return rho_E * loss.g(c) - (rho - rho_E) * c
 
     conjugate = abs(psi.conjugate(rho - rho_E) + float(least(at, mdp.shape).sum()))
-    return (1.0 - mdp.gamma) * max(conjugate, abs(value - searched_value(mdp, rho_E, psi, rng)))
+    return (1.0 - mdp.gamma) * most(conjugate, abs(value - searched_value(mdp, rho_E, psi, rng)))
 
 
 def searched_value(mdp: MDP, rho_E: Array, psi: Surrogate, rng: np.random.Generator) -> float:
@@ -80,15 +81,18 @@ def searched_value(mdp: MDP, rho_E: Array, psi: Surrogate, rng: np.random.Genera
 
 
 def logistic(mdp: MDP, rng: np.random.Generator) -> float:
-    """D = sigmoid(m), log D = -phi(m), g of Eq 13, and -R_phi is what the best classifier attains."""
+    """D = sigmoid(m), log D = -phi(m), g of Eq 13; the best margin is the best classifier, -R_phi what it attains."""
     loss, m = LOSSES["logistic"], rng.normal(scale=3.0, size=mdp.shape)
     rho, rho_E = (measure(mdp, random_policy(mdp, rng)) for _ in range(2))
-    D = 1.0 / (1.0 + np.exp(-m))
-    c = np.log(D)
-    best = 1.0 / (1.0 + np.exp(-loss.best_margin(rho, rho_E)))
-    attained = float((rho * np.log(best) + rho_E * np.log1p(-best)).sum())
+    c = np.log(1.0 / (1.0 + np.exp(-m)))
+    D = best_classifier(rho, rho_E)
     risk = float(loss.minimum_risk(rho, rho_E).sum())
-    return furthest(loss.cost(m) - c, loss.g(c) - (-c - np.log1p(-D)), (1.0 - mdp.gamma) * (attained + risk))
+    return furthest(
+        loss.cost(m) - c,
+        loss.g(c) - (-c - np.log1p(-np.exp(c))),
+        1.0 / (1.0 + np.exp(-loss.best_margin(rho, rho_E))) - D,
+        (1.0 - mdp.gamma) * (classify(rho, rho_E, D) + risk),
+    )
 
 
 STATEMENTS = (
