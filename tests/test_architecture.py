@@ -71,6 +71,7 @@ ARROWS = {
         "strobe": "envs",
         "result": "envs nets learner evaluate run",
         "expert": "config envs nets learner run progress cli",
+        "trained": "config envs nets learner run expert",
         "bundle": "config envs demos learner run evaluate result expert cli",
         "tabular": "envs demos nets",
         "pairs": "envs demos",
