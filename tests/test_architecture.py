@@ -72,6 +72,8 @@ ARROWS = {
         "result": "envs nets learner evaluate run",
         "expert": "config envs nets learner run progress cli",
         "trained": "config envs nets learner run expert",
+        "exported": "config envs nets learner run expert",
+        "export": "config envs nets run expert exported cli",
         "bundle": "config envs demos learner run evaluate result expert cli",
         "tabular": "envs demos nets",
         "pairs": "envs demos",
@@ -89,6 +91,8 @@ ONLY_IN = {
     "mujoco": ["deep.envs"],
     "cvxpy": [f"occmatch.{room}" for room in ("cvx", "lp", "irl", "matching", "regularisers")],
     "torch": [f"deep.{room}" for room in ARROWS["deep"] if room not in ("envs", "demos")],
+    "h5py": ["deep.demos"],
+    "pyarrow": ["deep.demos"],
     "flint": ["occmatch.rational", "occmatch.certificate"],
     "ray": ["deep.sweep"],
 }
@@ -206,7 +210,7 @@ def test_random_numbers_come_from_passed_generators(module: str) -> None:
         ("occmatch", "cvxpy torch matplotlib networkx gymnasium mujoco"),
         ("occmatch.certificate", "cvxpy torch matplotlib networkx occmatch.irl occmatch.matching occmatch.cvx"),
         ("occmatch.losses", "cvxpy torch"),
-        ("deep.demos", "torch gymnasium mujoco"),
+        ("deep.demos", "torch gymnasium mujoco h5py pyarrow"),
     ],
 )
 def test_importing_stays_light(module: str, unwanted: str) -> None:

@@ -19,6 +19,7 @@ def good(**changed: object) -> dict:
         "rewards": np.arange(float(N)),
         "terminated": np.array([True, False, True]),
         "time": np.array([0, 0, 5, 9, 2, 3]),
+        "last_obs": np.arange(3 * OBS).reshape(3, OBS) + 0.5,
     }
     return arrays | changed
 
@@ -59,6 +60,9 @@ WRONG = [
     ({"time": np.array([0, 1, 1, 2, 0, 1])}, "time[2] must be above 1, its predecessor in the episode, but is 1"),
     ({"time": np.array([0, 1, 2, 3, 0])}, "time must have 6 entries, one for each row of obs, but has shape [5]"),
     ({"time": np.arange(N) - 1}, "time[0] must be at least 0, but is -1"),
+    ({"last_obs": np.zeros((2, OBS))}, "last_obs must have 3 entries, one for each entry of lengths, but has shape [2"),
+    ({"last_obs": np.zeros((3, OBS + 1))}, "last_obs must have shape [E, 2], as obs have, but has [3, 3]"),
+    ({"last_obs": put(np.nan, 2, 1, of="last_obs")}, "last_obs[2, 1] must be finite, but is nan"),
     ({"metadata": [1]}, "metadata must be a dict with text keys, but is [1]"),
     ({"metadata": {1: 2}}, "metadata must be a dict with text keys, but is {1: 2}"),
     ({"metadata": {"subsample": "x"}}, "metadata must have an integer subsample of at least 1, but has 'x'"),
@@ -95,8 +99,8 @@ def test_actions_beyond_the_bounds_of_the_task_are_kept() -> None:
 
 
 def test_optional_arrays_may_be_left_out() -> None:
-    bare = Demos(**good(rewards=None, terminated=None, time=None))
-    assert bare.rewards is None and bare.terminated is None and bare.time is None
+    bare = Demos(**good(rewards=None, terminated=None, time=None, last_obs=None))
+    assert bare.rewards is None and bare.terminated is None and bare.time is None and bare.last_obs is None
     assert bare.returns() is None
     assert bare.times.tolist() == [0, 0, 1, 2, 0, 1]
     assert bare.select(np.array([2, 0])).times.tolist() == [0, 1, 0]
@@ -112,6 +116,7 @@ def test_episodes_are_the_rows_a_loop_would_cut_out() -> None:
         for name in ("obs", "acts", "rewards", "time"):
             assert np.array_equal(getattr(one, name), getattr(demos, name)[row : row + length])
         assert one.lengths.tolist() == [length] and one.terminated.tolist() == [demos.terminated[i]]
+        assert one.last_obs.tolist() == [demos.last_obs[i].tolist()]
         assert one.metadata == demos.metadata
         row += length
     for i in (-1, 3):
@@ -123,7 +128,7 @@ def test_select_keeps_the_order_asked_for_and_allows_repeats() -> None:
     demos = Demos(**good())
     picked = demos.select(np.array([2, 0, 2]))
     parts = [demos.episode(i) for i in (2, 0, 2)]
-    for name in ("obs", "acts", "lengths", "rewards", "terminated", "time"):
+    for name in ("obs", "acts", "lengths", "rewards", "terminated", "time", "last_obs"):
         assert np.array_equal(getattr(picked, name), np.concatenate([getattr(p, name) for p in parts]))
 
 
@@ -146,7 +151,7 @@ def test_repr_is_one_short_line_without_the_data() -> None:
 
 INTEGERS = np.array([0, 1, 1, 0, 1, 0])
 MISFITS = [
-    ({"obs": np.zeros((N, 11))}, BOX, "obs must have shape [N, 2] for Walker2d-v4, but has [6, 11]"),
+    ({"obs": np.zeros((N, 11)), "last_obs": None}, BOX, "obs must have shape [N, 2] for Walker2d-v4, but has [6, 11]"),
     ({"acts": np.zeros((N, 1))}, BOX, "acts must have shape [N, 3] for Walker2d-v4, but has [6, 1]"),
     ({"acts": INTEGERS}, BOX, "acts must have shape [N, 3] for Walker2d-v4, but has [6] of integers"),
     ({}, COUNTED, "acts must be integers [N] for CartPole-v0, but have shape [6, 3]"),

@@ -60,7 +60,6 @@ HEADS = [
     (b"", "is empty"),
     (b"hello world", "begins with b'hello '"),
     (b"\x93NUMPY\x01\x00", "is a single array (npy)"),
-    (b"\x89HDF\r\n\x1a\n", "is HDF5"),
     (pickle.dumps({"obs": 1}), "looks like a pickle, which is never read"),
     (b"PK\x05\x06" + bytes(18), "is an archive with nothing in it"),
 ]
@@ -72,9 +71,22 @@ def test_what_is_no_npz_file_is_recognised(path: Path, content: bytes, found: st
     assert words(path) == f"must be an npz file, but {found}"
 
 
+def test_a_format_that_is_asked_for_overrides_the_content(path: Path) -> None:
+    path.write_bytes(b"\x89HDF\r\n\x1a\n")
+    with pytest.raises(DemoError, match="must be an npz file, but is HDF5"):
+        load(path, format="npz")
+    with pytest.raises(
+        DemoError, match=f"{path}: format must be one of npz, hdf5, trajs, minari, imitation, but is 'x'"
+    ):
+        load(path, format="x")
+
+
 def test_no_file_and_a_folder(path: Path) -> None:
-    assert words(path) == "must be an npz file, but there is none of that name"
-    assert words(path.parent) == "must be an npz file, but is a folder"
+    kinds = "must be a file, a folder or the id of a local Minari data set"
+    assert words(path) == f"{kinds}, but there is none of that name"
+    assert words(path.parent).startswith("must be a folder with metadata.json (Minari) or state.json (imitation), but")
+    with pytest.raises(DemoError, match="must be an npz file, but is a folder"):
+        load(path.parent, format="npz")
 
 
 def test_a_truncated_file(path: Path) -> None:
@@ -104,7 +116,7 @@ def test_a_pickle_inside_is_never_run(path: Path) -> None:
 KEYS = [
     (
         {"actions": np.zeros(5)},
-        "keys must be among obs, acts, lengths, rewards, terminated, time, metadata, but there ",
+        "keys must be among obs, acts, lengths, rewards, terminated, time, last_obs, metadata, but there ",
     ),
     ({"obs": np.zeros((5, 2), "U3")}, "obs must be real numbers [N, O], but has dtype <U3"),
     ({"obs": np.zeros((5, 2), [("x", "f8")])}, "obs must be real numbers [N, O], but has dtype [('x', '<f8')]"),

@@ -72,6 +72,7 @@ def test_episodes_are_dealt_to_the_simulators_in_turn(episodes: int) -> None:
         assert one.acts[:, 0].tolist() == list(range(began, began + LENGTHS[i][k]))
         assert one.rewards.tolist() == one.acts[:, 0].tolist()
         assert one.terminated.tolist() == [k % 2 == 1]
+        assert one.last_obs.tolist() == [[i, k, LENGTHS[i][k]]]
     share = [sum(LENGTHS[i][: len(range(i, episodes, 3))]) for i in range(3)]
     assert simulator.steps == max(share)  # not a step more than needed
     assert demos.metadata == {"env": "Counters-v0"}

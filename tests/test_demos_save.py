@@ -20,13 +20,14 @@ def demos(**changed: object) -> Demos:
         "rewards": np.arange(5.0),
         "terminated": np.array([True, False]),
         "time": np.array([1, 4, 0, 1, 2]),
+        "last_obs": np.array([[-1.0, 1.0], [0.5, 1e300]]),
         "metadata": {"env": "Hopper-v4", "seed": 3, "versions": {"mujoco": "4.0.0"}, "source": "pi ± 1"},
     }
     return Demos(**arrays | changed)
 
 
 def assert_equal(a: Demos, b: Demos) -> None:
-    for name in ("obs", "acts", "lengths", "rewards", "terminated", "time"):
+    for name in ("obs", "acts", "lengths", "rewards", "terminated", "time", "last_obs"):
         x, y = getattr(a, name), getattr(b, name)
         assert (x is None) == (y is None)
         if x is not None:
@@ -41,7 +42,11 @@ def path(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize(
     "changed",
-    [{}, {"rewards": None, "terminated": None, "time": None, "metadata": {}}, {"acts": np.array([0, 1, 2, 1, 0])}],
+    [
+        {},
+        {"rewards": None, "terminated": None, "time": None, "last_obs": None, "metadata": {}},
+        {"acts": np.array([0, 1, 2, 1, 0])},
+    ],
 )
 def test_what_was_saved_is_loaded(path: Path, changed: dict) -> None:
     save(path, demos(**changed))

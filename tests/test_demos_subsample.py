@@ -14,7 +14,15 @@ def numbered(lengths: list[int], bare: bool = False) -> Demos:
     """Demonstrations whose observation is (episode, time), so that every row says where it came from."""
     rows = [(e, t) for e, length in enumerate(lengths) for t in range(length)]
     obs = np.array(rows, dtype=np.float64)
-    extra = {} if bare else {"rewards": obs[:, 1], "terminated": np.arange(len(lengths)) % 2 == 0}
+    extra = (
+        {}
+        if bare
+        else {
+            "rewards": obs[:, 1],
+            "terminated": np.arange(len(lengths)) % 2 == 0,
+            "last_obs": obs[-1:] + obs[: len(lengths)],
+        }
+    )
     return Demos(obs, obs[:, :1] - obs[:, 1:], np.array(lengths), **extra)
 
 
@@ -40,6 +48,7 @@ def test_subsampling_keeps_every_kth_pair_from_the_offset(n: list[int], every: i
     if not bare:
         assert thin.rewards.tolist() == [t for _, times in kept for t in times]
         assert np.array_equal(thin.terminated, demos.terminated)
+        assert np.array_equal(thin.last_obs, demos.last_obs)
     assert thin.metadata == {"subsample": every}
 
 

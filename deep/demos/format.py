@@ -6,6 +6,7 @@
     rewards     [N], optional    true rewards: for reports, never for learning
     terminated  [E], optional    whether the task ended the episode (and not the clock)
     time        [N], optional    index of each pair in the episode it was recorded in; without it, 0, 1, 2, ...
+    last_obs    [E, O], optional the observation after the last pair that was recorded of each episode
 
 Actions are kept as the expert gave them, also beyond the bounds of the task: tasks that charge for the raw action
 tell the difference.
@@ -46,6 +47,7 @@ class Demos:
     terminated: np.ndarray | None = None
     time: np.ndarray | None = None
     metadata: dict[str, Any] = field(default_factory=dict)
+    last_obs: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         obs = _reals("obs", self.obs, "[N, O]", 2)
@@ -59,6 +61,8 @@ class Demos:
             changed["terminated"] = _terminated(self.terminated, len(lengths))
         if self.time is not None:
             changed["time"] = _time(self.time, lengths)
+        if self.last_obs is not None:
+            changed["last_obs"] = _last_obs(self.last_obs, len(lengths), obs.shape[1])
         _check_metadata(self.metadata)
         for name, value in changed.items():
             object.__setattr__(self, name, value)
@@ -104,8 +108,8 @@ class Demos:
         first = np.cumsum(lengths) - lengths
         rows = np.arange(lengths.sum()) + np.repeat(self.starts[episodes] - first, lengths)
         rewards, time = (None if a is None else a[rows] for a in (self.rewards, self.time))
-        ended = None if self.terminated is None else self.terminated[episodes]
-        return Demos(self.obs[rows], self.acts[rows], lengths, rewards, ended, time, dict(self.metadata))
+        ended, last = (None if a is None else a[episodes] for a in (self.terminated, self.last_obs))
+        return Demos(self.obs[rows], self.acts[rows], lengths, rewards, ended, time, dict(self.metadata), last)
 
     def returns(self) -> np.ndarray | None:
         """Undiscounted return of each episode, [E]; None without rewards, or where pairs were left out."""
@@ -177,6 +181,13 @@ def _terminated(terminated: Any, episodes: int) -> np.ndarray:
     if terminated.ndim != 1:
         raise DemoError(f"terminated must be booleans [E], but have shape {_shape(terminated)}")
     return _rows("terminated", terminated.astype(bool), episodes, "entry of lengths")
+
+
+def _last_obs(last: Any, episodes: int, width: int) -> np.ndarray:
+    last = _rows("last_obs", _reals("last_obs", last, "[E, O]", 2), episodes, "entry of lengths")
+    if last.shape[1] != width:
+        raise DemoError(f"last_obs must have shape [E, {width}], as obs have, but has {_shape(last)}")
+    return last
 
 
 def _time(time: Any, lengths: np.ndarray) -> np.ndarray:

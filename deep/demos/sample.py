@@ -38,6 +38,7 @@ def sample_episodes(
     columns: list[tuple[np.ndarray, ...]] = []
     lengths = np.zeros(episodes, dtype=np.int64)
     ended = np.zeros(episodes, dtype=bool)
+    last = np.zeros((episodes, simulator.spec.obs_dim))
     obs = simulator.reset()
     while (running := shares > 0).any():
         acts = policy_fn(obs, generator)
@@ -46,10 +47,11 @@ def sample_episodes(
         lengths[number[running]] += 1
         done = running & (step.terminated | step.truncated)
         ended[number[done]] = step.terminated[done]
+        last[number[done]] = step.next_obs[done]
         number[done] += num
         shares[done] -= 1
         obs = step.obs
     of, *pairs = (np.concatenate(column) for column in zip(*columns, strict=True))
     order = np.argsort(of, kind="stable")  # steps were recorded in time order: so are the rows of each episode
     obs, acts, rewards = (column[order] for column in pairs)
-    return Demos(obs, acts, lengths, rewards, ended, metadata={"env": simulator.spec.id})
+    return Demos(obs, acts, lengths, rewards, ended, metadata={"env": simulator.spec.id}, last_obs=last)

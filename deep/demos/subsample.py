@@ -23,7 +23,7 @@ def subsample(demos: Demos, every: int, rng: np.random.Generator) -> Demos:
     rewards = None if demos.rewards is None else demos.rewards[rows]
     metadata = demos.metadata | {"subsample": every * demos.metadata.get("subsample", 1)}
     time = demos.times[rows]
-    return Demos(demos.obs[rows], demos.acts[rows], lengths, rewards, demos.terminated, time, metadata)
+    return Demos(demos.obs[rows], demos.acts[rows], lengths, rewards, demos.terminated, time, metadata, demos.last_obs)
 
 
 def take(demos: Demos, n: int, rng: np.random.Generator | None = None) -> Demos:
