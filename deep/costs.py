@@ -34,7 +34,7 @@ RewardForm = Literal["neglogd", "logd", "airl"]
 
 @dataclass(frozen=True)
 class CostConfig:
-    """How the margin net is fitted."""
+    """How the cost is fitted; all but linear_rate is the margin net's."""
 
     hidden: tuple[int, ...] = (100, 100)
     """Tanh units (Appendix B of the paper)."""
@@ -50,6 +50,8 @@ class CostConfig:
     """Weight of the classifier's entropy, 1e-3 in the authors' configuration."""
     update_normaliser: bool = False
     """Keep updating the input statistics from the learner's pairs."""
+    linear_rate: float = 0.0
+    """fem and gtal: 0 takes the best cost of each batch; above it, the regularised leader's at this learning rate."""
 
 
 @dataclass(frozen=True)

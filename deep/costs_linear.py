@@ -8,6 +8,13 @@
 The maximiser over c is closed-form, so nothing is trained: each iteration takes the best cost against its batch. In the
 terms of deep.costs this is the linear loss phi(m) = -m on margins of a bounded class, and its risk is -psi*.
 
+The best cost of gtal charges one feature at a time, and where there are hundreds of them a policy that answers each in
+turn follows none. With a `rate` > 0 the player follows the regularised leader instead, over the sum G of all gaps so
+far: no regret, so that the averages tend to the saddle point.
+
+    fem    w = rate G, divided by max(1, ||rate G||)        (lazy projected gradient: Zinkevich 2003)
+    gtal   w ~ exp(rate G)                                  (multiplicative weights: Syed & Schapire 2007, MWAL)
+
 Features are those of the authors' code: observations and actions standardised by the expert's, the squares of
 SQUARES times these, and a constant; for discrete actions one block of features of the observation an action. Unlike
 there, the cost is not divided by the number of features, so that lambda keeps its meaning, and standardised inputs
@@ -43,6 +50,7 @@ class LinearMargin(nn.Module):
         self.normaliser = Normaliser(inputs)
         number = 2 * inputs * max(1, self.actions) + 1 + self.flag
         self.register_buffer("w", torch.zeros(number * (2 if kind == "gtal" else 1), dtype=torch.float64))
+        self.register_buffer("total", torch.zeros_like(self.w))
         self.register_buffer("least", torch.zeros((), dtype=torch.float64))
         self.register_buffer("greatest", torch.zeros((), dtype=torch.float64))
 
@@ -82,16 +90,27 @@ def feature_gap(margin: LinearMargin, learner: Side, expert: Side) -> Tensor:
     return mine - theirs
 
 
-@torch.no_grad()
-def fit(margin: LinearMargin, learner: Side, expert: Side) -> None:
-    """Set w to the best cost against the two samples, and widen the bounds of the cost by the learner's."""
-    gap = feature_gap(margin, learner, expert)
-    if margin.kind == "fem":
+def best_weights(kind: LinearClass, gap: Tensor) -> Tensor:
+    """argmax over the class of <w, gap>, [K]; zero for fem where the gap is."""
+    if kind == "fem":
         length = gap.norm()
-        margin.w.copy_(gap / length if length > 0 else gap)
-    else:
-        margin.w.zero_()
-        margin.w[gap.argmax()] = 1.0
+        return gap / length if length > 0 else gap
+    w = torch.zeros_like(gap)
+    w[gap.argmax()] = 1.0
+    return w
+
+
+def leading_weights(kind: LinearClass, score: Tensor) -> Tensor:
+    """argmax over the class of <w, score> - R(w), [K]: R is ||w||^2 / 2 for fem and sum w log w for gtal."""
+    return score / score.norm().clamp(min=1.0) if kind == "fem" else score.softmax(0)
+
+
+@torch.no_grad()
+def fit(margin: LinearMargin, learner: Side, expert: Side, rate: float = 0.0) -> None:
+    """Choose w against the two samples (the best cost, or the leader's at a rate > 0); widen the cost's bounds."""
+    gap = feature_gap(margin, learner, expert)
+    margin.total += gap
+    margin.w.copy_(leading_weights(margin.kind, rate * margin.total) if rate else best_weights(margin.kind, gap))
     m = margin(learner.rows)
     margin.least.clamp_(max=m.min())
     margin.greatest.clamp_(min=m.max())

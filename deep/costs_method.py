@@ -1,8 +1,8 @@
 """Three methods, one loop: the player that chooses the cost in the saddle point, behind one face.
 
     gail   a margin net under a surrogate loss, Adam steps from where it stands       deep.costs
-    fem    costs linear in features, ||w||_2 <= 1, the best one each time             deep.costs_linear
-    gtal   costs linear in features, w in the simplex, the best one each time
+    fem    costs linear in features, ||w||_2 <= 1, the best one or the leader's             deep.costs_linear
+    gtal   costs linear in features, w in the simplex, the best one or the leader's
 
 They differ in psi and in nothing else (Eq 8 to 16), so the imitator knows only what is common to them.
 """
@@ -69,13 +69,14 @@ class Discriminator(CostPlayer):
 class LinearPlayer(CostPlayer):
     """FEM and GTAL: the best cost of a linear class, in closed form."""
 
-    def __init__(self, spec: EnvSpec, absorbing: bool, kind: costs_linear.LinearClass) -> None:
+    def __init__(self, spec: EnvSpec, absorbing: bool, kind: costs_linear.LinearClass, rate: float = 0.0) -> None:
+        self.rate = rate
         self.loss = LOSSES["linear"]  # the cost is the margin itself
         self.margin = LinearMargin(spec, absorbing, kind)
         self.optimiser = None
 
     def fit(self, learner: Side, expert: Side, generator: torch.Generator) -> None:
-        costs_linear.fit(self.margin, learner, expert)
+        costs_linear.fit(self.margin, learner, expert, self.rate)
 
     def reward(self, form: RewardForm, m: Tensor) -> Tensor:
         return costs_linear.reward(self.margin, form, m)
@@ -95,7 +96,7 @@ def make(
     device: torch.device,
     weights: torch.Generator,
 ) -> CostPlayer:
-    """The player of a method. loss, config, device and weights are the discriminator's alone."""
+    """The player of a method. loss, device and weights are the discriminator's alone."""
     if method == "gail":
         return Discriminator(spec, absorbing, loss, config, device, weights)
-    return LinearPlayer(spec, absorbing, method)
+    return LinearPlayer(spec, absorbing, method, config.linear_rate)

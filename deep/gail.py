@@ -127,6 +127,8 @@ def validate(config: GailConfig) -> None:
     for name in ("entropy", "bc_weight"):
         if not 0 <= getattr(config, name) < float("inf"):
             raise ValueError(f"{name} must be finite and at least 0, but is {getattr(config, name)}")
+    if not 0 <= config.cost.linear_rate < float("inf"):
+        raise ValueError(f"cost.linear_rate must be finite and at least 0, but is {config.cost.linear_rate}")
     if not 0 <= config.average < 1:
         raise ValueError(f"average must be at least 0 and below 1, but is {config.average}")
     Imitator(config).close()

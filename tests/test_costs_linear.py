@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
+from scipy.special import xlogy
 
 from deep import costs, costs_linear, costs_method, envs
 from deep.config import GailConfig, gail_defaults
@@ -95,6 +96,31 @@ def test_equal_sides_have_a_cost_of_no_consequence(kind: str) -> None:
     assert torch.isfinite(margin.w).all()
     if kind == "fem":
         assert not margin.w.any()
+
+
+@kinds
+def test_the_leader_maximises_the_sum_of_all_gaps_less_its_regulariser(kind: str) -> None:
+    """w of three batches against a search over the class, and its average against the best cost in hindsight."""
+    rng, rate = np.random.default_rng(3), 0.5
+    margin = LinearMargin(BOX, False, kind)
+    expert = Side(margin.rows(rng.normal(size=(50, 2)), rng.normal(size=(50, 1))), 0.0)
+    total = np.zeros(len(margin.w))
+    for shift in (1.0, -0.5, 2.0):
+        mine = Side(margin.rows(rng.normal(shift, 1, (50, 2)), rng.normal(size=(50, 1))), 0.0)
+        total += costs_linear.feature_gap(margin, mine, expert).numpy()
+        costs_linear.fit(margin, mine, expert, rate)
+    w, score = margin.w.numpy(), rate * total
+    if kind == "fem":
+        assert np.linalg.norm(w) <= 1 + 1e-12
+        others = rng.normal(size=(2000, len(w)))
+        others /= np.maximum(1, np.linalg.norm(others, axis=1, keepdims=True))
+        value = lambda w: w @ score - (w * w).sum(-1) / 2  # noqa: E731
+    else:
+        assert (w > 0).all() and w.sum() == pytest.approx(1)
+        others = rng.dirichlet(np.full(len(w), 0.3), 2000)
+        value = lambda w: w @ score - xlogy(w, w).sum(-1)  # noqa: E731
+    near = 0.99 * w + 0.01 * others
+    assert (value(near) < value(w)).all() and (value(others) < value(w)).all()
 
 
 @kinds
