@@ -33,6 +33,8 @@ _LAZY = {
     "LOSSES": "losses",
     "Loss": "losses",
     "losses": "losses",
+    "OwnLoss": "losses_own",
+    "register_loss": "losses_own",
     "graph": "graph",
     "gradients": "gradients",
     "rational": "rational",

@@ -1,0 +1,100 @@
+"""A loss of one's own is as good as a closed form, on arrays and tensors, and a wrong one is refused."""
+
+import math
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import pytest
+import torch
+
+import occmatch as om
+from occmatch.losses import LOSSES, ExponentialLinear, Logistic
+from occmatch.losses_own import OwnLoss, register_loss
+
+MARGINS = np.linspace(-12, 12, 49)
+P, Q = np.exp(MARGINS / 3), np.exp(-MARGINS / 5)
+BITS = 1e-12  # bisection ends at the last bit of the margin; the equation that it solves rounds by a few of its own
+
+
+def own(kind: type) -> OwnLoss:
+    """A registered loss with its closed forms taken away."""
+    closed = kind()
+    body = {name: staticmethod(getattr(closed, name)) for name in ("phi", "dphi", "d2phi")}
+    return type("Copy", (OwnLoss,), body)("copy", closed.upper)
+
+
+class SquareRoot(OwnLoss):
+    """phi(m) = sqrt(1 + m^2) - m."""
+
+    def phi(self, m):
+        return (1 + m**2) ** 0.5 - m
+
+    def dphi(self, m):
+        return m / (1 + m**2) ** 0.5 - 1
+
+    def d2phi(self, m):
+        return (1 + m**2) ** -1.5
+
+
+@pytest.fixture
+def registry() -> Iterator[dict]:
+    before = dict(LOSSES)
+    yield LOSSES
+    LOSSES.clear()
+    LOSSES.update(before)
+
+
+@pytest.mark.parametrize("kind", [Logistic, ExponentialLinear])
+@pytest.mark.parametrize("of", [np.asarray, torch.tensor], ids=["numpy", "torch"])
+def test_it_is_as_good_as_a_closed_form(kind: type, of: Callable) -> None:
+    closed, loss = kind(), own(kind)
+    np.testing.assert_allclose(loss.inverse(loss.phi(of(MARGINS))), MARGINS, rtol=1e-9, atol=1e-9)  # phi is flat at 12
+    np.testing.assert_allclose(loss.best_margin(of(P), of(Q)), closed.best_margin(P, Q), rtol=BITS, atol=BITS)
+    np.testing.assert_allclose(loss.minimum_risk(of(P), of(Q)), closed.minimum_risk(P, Q), rtol=BITS)
+    np.testing.assert_allclose(loss.g(loss.cost(of(MARGINS))), closed.g(closed.cost(MARGINS)), rtol=1e-9)
+
+
+@pytest.mark.parametrize("kind", [Logistic, ExponentialLinear])
+def test_it_has_the_limits_of_a_closed_form(kind: type) -> None:
+    closed, loss = kind(), own(kind)
+    p, q = np.array([0.0, 2.0, 0.0]), np.array([1.0, 0.0, 0.0])
+    np.testing.assert_array_equal(loss.best_margin(p, q), closed.best_margin(p, q))
+    np.testing.assert_array_equal(loss.minimum_risk(p, q), closed.minimum_risk(p, q))
+
+
+def test_single_precision_ends_too() -> None:
+    margins = torch.linspace(-5, 5, 11)
+    assert torch.allclose(own(Logistic).inverse(Logistic().phi(margins)), margins, atol=1e-3)
+
+
+def test_the_exact_side_certifies_it(registry: dict) -> None:
+    loss = register_loss(SquareRoot("square_root", 0.0))
+    assert registry["square_root"] is loss is om.LOSSES["square_root"]
+    mdp = om.examples.river_swim(gamma=0.9)
+    rho_E = om.occupancy(mdp, om.rl(mdp, om.examples.river_swim_cost(), lam=0.2).pi)
+    psi = om.regularisers.Surrogate(loss, rho_E)
+    for found in (om.match(mdp, rho_E, psi, 0.1), om.irl(mdp, rho_E, psi, 0.1, "newton")):
+        assert om.certify(mdp, rho_E, psi, found).relative_gap < 1e-10
+
+
+def wrong(**body: Callable) -> OwnLoss:
+    return type("Wrong", (SquareRoot,), {k: staticmethod(f) for k, f in body.items()})("wrong", 0.0)
+
+
+WRONG = [
+    (lambda: "logistic", "loss must be a Loss, but is str"),
+    (lambda: SquareRoot("logistic", 0.0), "loss.name must be new, but 'logistic' is registered already"),
+    (lambda: wrong(phi=lambda m: m**2), "phi must decrease strictly, but at margin 0 it is not so: 0"),
+    (lambda: wrong(phi=lambda m: -np.tanh(m / 8)), "phi must be convex, but at margin -7.75 it is not so"),
+    (lambda: wrong(phi=lambda m: np.where(m > 7, math.nan, -m)), "phi must be finite, but at margin 7.25"),
+    (lambda: wrong(dphi=lambda m: 1 - m / (1 + m**2) ** 0.5), "dphi must be the derivative, but at margin -8"),
+    (lambda: wrong(d2phi=lambda m: (1 + m**2) ** -0.5), "d2phi must be the derivative, but at margin -8"),
+]
+
+
+@pytest.mark.parametrize(("make", "message"), WRONG)
+def test_a_wrong_loss_is_refused(make: Callable, message: str, registry: dict) -> None:
+    before = dict(registry)
+    with pytest.raises(ValueError, match="^" + message):
+        register_loss(make())
+    assert registry == before
