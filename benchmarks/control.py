@@ -1,50 +1,66 @@
 """The control: how much of a score is imitation, and how much the sign of the reward?
 
-    python benchmarks/control.py
+    python benchmarks/control.py --envs CartPole-v0 --steps 20000
 
-On tasks that end early, a reward that is positive at every step pays for survival whatever was demonstrated. So the
-same training runs on three kinds of demonstrations:
+On tasks that end early, a reward that is positive at every step pays for survival whatever was demonstrated, and where
+they end on success one that is negative pays for success. So the same training runs on three kinds of demonstrations:
 
     expert    the bundled ones
     random    as many pairs of uniformly random actions
     none      a margin of zero: the reward form alone, constant and without cloning
 
-Random demonstrations are also cloned, as the expert's are. Writes docs/benchmarks/control.md.
+Random demonstrations are also cloned, as the expert's are. Every finished run is a line of
+docs/benchmarks/control.jsonl, and what is there is not run again; docs/benchmarks/control.md is made of all lines.
 """
 
 import dataclasses
+import hashlib
+import itertools
+import json
 import statistics
 import tempfile
+import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 import tyro
 
-from deep import demos, envs
-from deep.config import GailConfig, gail_defaults, protocol
+from deep import demos, envs, run, sweep_lines
+from deep.config import GailConfig, as_dict, from_dict, gail_defaults, protocol
 from deep.expert import recorded
 from deep.imitator import Imitator
 from deep.result import evaluate_policy
+from deep.sweep_grid import digest
+from deep.sweep_lines import Line
+from deep.sweep_run import code
 
-OUT = Path(__file__).parent.parent / "docs" / "benchmarks" / "control.md"
+DOCS = Path(__file__).parent.parent / "docs" / "benchmarks"
 FORMS = ("neglogd", "airl", "logd")
 KINDS = ("expert", "random", "none")
+FINAL = 9  # the stream of the closing evaluation, apart from those of training
 
 
 @dataclass(frozen=True)
 class Request:
     """What to run."""
 
-    envs: tuple[str, ...] = ("CartPole-v0", "Hopper-v4")
-    """Tasks that end early."""
-    steps: tuple[int, ...] = (20_000, 150_000)
-    """Environment steps of a run, for each task."""
+    envs: tuple[str, ...] = ("CartPole-v0",)
+    """Tasks with a bundled expert."""
+    steps: int = 20_000
+    """Environment steps of a run."""
     seeds: tuple[int, ...] = (0, 1, 2)
     """Training seeds."""
+    kinds: tuple[str, ...] = KINDS
+    """Kinds of demonstrations."""
+    forms: tuple[str, ...] = FORMS
+    """Reward forms."""
     episodes: int = 20
     """Episodes of the closing evaluation of the stochastic policy."""
+    out: Path = DOCS / "control.jsonl"
+    """The results file; the table is written beside it."""
 
 
 def random_demonstrations(env: str, trajectories: int, seed: int, path: Path) -> None:
@@ -62,60 +78,106 @@ def random_demonstrations(env: str, trajectories: int, seed: int, path: Path) ->
     simulator.close()
 
 
-def final(config: GailConfig, kind: str, episodes: int) -> float:
-    """The stochastic policy's mean return at the end of training."""
+def final(config: GailConfig, kind: str, episodes: int) -> dict[str, float]:
+    """The stochastic policy at the end of training: mean return and length of its episodes."""
     imitator = Imitator(config)
     if kind == "none":
         with torch.no_grad():
             imitator.margin.net[-1].weight.zero_()
     while imitator.env_steps < config.steps:
         imitator.iterate()
-    stochastic, _ = evaluate_policy(
-        config.env, imitator.averaged, episodes, np.random.SeedSequence([config.seed, 9]), 0
-    )
+    seed = np.random.SeedSequence([config.seed, FINAL])
+    stochastic, _ = evaluate_policy(config.env, imitator.averaged, episodes, seed, 1)
     imitator.close()
-    return stochastic.mean
+    return {"return_mean": stochastic.mean, "length": float(stochastic.lengths.mean())}
 
 
-def configuration(env: str, steps: int, kind: str, form: str, seed: int, folder: Path) -> GailConfig:
-    """The fast preset on one kind of demonstrations."""
-    config = dataclasses.replace(gail_defaults(env), steps=steps, seed=seed, reward_form=form, eval_every=0)
-    if kind == "random":
-        path = folder / f"{env}.npz"
-        p = protocol(env)
-        pairs = config.trajectories * -(-int(recorded(env)["stochastic"]["length"]) // p.subsample)
-        number = max(1, round(pairs / recorded(env)["random"]["length"]))
-        random_demonstrations(env, number, seed, path)
-        return dataclasses.replace(config, demos=path, trajectories=number, subsample=1)
+def configuration(env: str, steps: int, kind: str, form: str, seed: int) -> GailConfig:
+    """The fast preset for a kind of demonstrations; `random` still lacks the file of its own."""
+    config = dataclasses.replace(gail_defaults(env), steps=steps, seed=seed, reward_form=form, eval_every=0, threads=1)
     if kind == "none":
         cost = dataclasses.replace(config.cost, steps=0)
         return dataclasses.replace(config, bc_init=False, bc_weight=0.0, cost=cost)
+    if kind == "random":
+        expert = recorded(env)
+        if expert is None:
+            raise ValueError(f"envs must have bundled experts, but {env} has none")
+        pairs = config.trajectories * -(-int(expert["stochastic"]["length"]) // protocol(env).subsample)
+        number = max(1, round(pairs / expert["random"]["length"]))
+        kept = max(1, round(number * expert["random"]["length"] / pairs))  # one long episode may hold too many
+        return dataclasses.replace(config, trajectories=number, subsample=kept)
     return config
+
+
+def perform(config: GailConfig, kind: str, episodes: int) -> dict[str, Any]:
+    """Run one cell, on a file of random demonstrations where that is its kind; returns what its line holds."""
+    bundled = demos.bundled(config.env)
+    if kind != "random":
+        return final(config, kind, episodes) | {"demos_sha256": None if bundled is None else digest(bundled)}
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "random.npz"
+        random_demonstrations(config.env, config.trajectories, config.seed, path)
+        return final(dataclasses.replace(config, demos=path), kind, episodes) | {"demos_sha256": digest(path)}
+
+
+def cell(found: list[Line], digits: int) -> str:
+    """Median and range over seeds; empty where nothing was run."""
+    returns = sorted(line["return_mean"] for line in found)
+    if not returns:
+        return ""
+    middle, low, high = (f"{r:,.{digits}f}" for r in (statistics.median(returns), returns[0], returns[-1]))
+    return f"{middle} ({low} to {high})"
+
+
+def table(found: list[Line]) -> str:
+    """One row for each task, number of steps and kind of demonstrations."""
+    rows = [f"| task | demonstrations | {' | '.join(FORMS)} | seeds |", f"| --- | --- |{' --- |' * (len(FORMS) + 1)}"]
+    for env, steps in dict.fromkeys((line["env"], line["config"]["steps"]) for line in found):
+        here = [m for m in found if (m["env"], m["config"]["steps"]) == (env, steps)]
+        expert = recorded(env)
+        random, best = (expert[k]["mean"] for k in ("random", "stochastic"))
+        digits = 1 if abs(best) < 50 else 0
+        heads = (f"{env}, {steps:,} steps", f"random {random:,.{digits}f}, expert {best:,.{digits}f}", "")
+        for head, kind in zip(heads, KINDS, strict=True):
+            row = [m for m in here if m["kind"] == kind]
+            cells = [cell([m for m in row if m["config"]["reward_form"] == form], digits) for form in FORMS]
+            rows.append(f"| {head} | {kind} | {' | '.join(cells)} | {len({m['seed'] for m in row})} |")
+    return "\n".join(rows)
+
+
+def document(found: list[Line]) -> str:
+    return f"""# Control: imitation or survival?
+
+Return of the stochastic policy at the end of training with the fast preset, median over seeds (range), by
+`python benchmarks/control.py`; every run is a line of [control.jsonl](control.jsonl) with its settings and commit.
+
+{table(found)}
+
+Demonstrations: `expert` the bundled ones, `random` as many pairs of uniformly random actions, which are cloned as the
+expert's are, `none` a constant margin and no cloning, so that the reward form is all there is.
+[What the forms mean](../rewards.md).
+"""
 
 
 def main(request: Request) -> None:
     torch.set_num_threads(1)
-    rows = ["| task | demonstrations | " + " | ".join(FORMS) + " |", "| --- | --- |" + " --- |" * len(FORMS)]
-    with tempfile.TemporaryDirectory() as folder:
-        for env, steps in zip(request.envs, request.steps, strict=True):
-            for kind in KINDS:
-                cells = []
-                for form in FORMS:
-                    found = sorted(
-                        final(configuration(env, steps, kind, form, s, Path(folder)), kind, request.episodes)
-                        for s in request.seeds
-                    )
-                    cells.append(f"{statistics.median(found):.0f} ({found[0]:.0f} to {found[-1]:.0f})")
-                rows.append(f"| {env}, {steps // 1000}k steps | {kind} | " + " | ".join(cells) + " |")
-                print(rows[-1], flush=True)
-    text = f"""# Control: imitation or survival?
-
-Return of the stochastic policy, median over {len(request.seeds)} seeds (range), by `python benchmarks/control.py`.
-
-{chr(10).join(rows)}
-"""
-    OUT.parent.mkdir(parents=True, exist_ok=True)
-    OUT.write_text(text)
+    old = sweep_lines.read(request.out)
+    known = [(m["kind"], m["episodes"], from_dict(GailConfig, m["config"])) for m in old]
+    with sweep_lines.Writer(request.out) as writer:
+        for seed, env, kind, form in itertools.product(request.seeds, request.envs, request.kinds, request.forms):
+            config = configuration(env, request.steps, kind, form, seed)
+            if (kind, request.episodes, config) in known:
+                continue
+            result = perform(config, kind, request.episodes)
+            settings = as_dict(config)
+            key = json.dumps([kind, request.episodes, settings], sort_keys=True)
+            made = {"commit": run.commit(), "code": code(), "versions": run.versions()}
+            made["finished"] = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+            line = {"identity": hashlib.sha256(key.encode()).hexdigest()[:16], "method": config.method, "env": env}
+            line |= {"trajectories": config.trajectories, "seed": seed, "kind": kind, "episodes": request.episodes}
+            writer.append(line | result | made | {"config": settings})
+            print(f"{env} {kind} {form} seed {seed}: {result['return_mean']:.1f}", flush=True)
+    run.write_atomic(request.out.with_suffix(".md"), document(sweep_lines.read(request.out)).encode())
 
 
 if __name__ == "__main__":
