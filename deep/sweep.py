@@ -23,10 +23,10 @@ from rich.console import Console
 
 from deep import sweep_lines
 from deep.cli import main_guard
-from deep.config import CloningConfig, GailConfig, Preset, as_flags, cloning_defaults, from_dict, gail_defaults
+from deep.config import GailConfig, Preset, as_flags, cloning_defaults, gail_defaults
 from deep.envs.native import cores
 from deep.sweep_display import Display
-from deep.sweep_grid import METHODS, TASKS, Cell, Method, grid, identity
+from deep.sweep_grid import METHODS, TASKS, Cell, Method, completed, grid, identity
 from deep.sweep_lines import Line
 from deep.sweep_ray import Cluster
 
@@ -62,20 +62,8 @@ class Sweep:
 
 
 def known(lines: list[Line]) -> set[str]:
-    """Identities of the runs that lines hold.
-
-    A setting that has come into being since counts with its default, as it does when a run is resumed.
-    """
-    found = set()
-    for line in lines:
-        kind = CloningConfig if line["method"] == "bc" else GailConfig
-        try:
-            whole = Cell(line["method"], from_dict(kind, line["config"]))
-        except (TypeError, ValueError):  # a setting that is no more: the line is of another program
-            found.add(line["identity"])
-            continue
-        found.add(identity(whole.method, whole.settings(), line["demos_sha256"]))
-    return found
+    """Identities of the runs that lines hold."""
+    return {identity(x["method"], completed(x["method"], x["config"]), x["demos_sha256"]) for x in lines}
 
 
 def missing(cells: list[Cell], out: Path) -> list[Cell]:

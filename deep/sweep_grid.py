@@ -86,6 +86,18 @@ def identity(method: str, config: dict[str, Any], demonstrations: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
+def completed(method: str, config: dict[str, Any]) -> dict[str, Any]:
+    """A stored configuration with today's settings.
+
+    One that has come into being since counts with its default, as it does when a run is resumed; a configuration of
+    settings that are no more stays as it is.
+    """
+    try:
+        return Cell(method, from_dict(CloningConfig if method == "bc" else GailConfig, config)).settings()
+    except (TypeError, ValueError):
+        return config
+
+
 @cache
 def digest(path: Path) -> str:
     """SHA-256 of a file."""

@@ -12,7 +12,10 @@ from types import TracebackType
 from typing import Any, BinaryIO
 
 Line = dict[str, Any]
-NAMED = ("identity", "method", "env", "trajectories", "seed", "config", "versions", "commit", "code", "demos_sha256")
+NAMED = (
+    *("identity", "method", "env", "trajectories", "seed", "config"),
+    *("versions", "commit", "code", "demos_sha256", "finished"),
+)
 """What every line says about where its numbers come from."""
 
 

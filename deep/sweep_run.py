@@ -24,6 +24,7 @@ from deep.sweep_grid import Cell, digest
 from deep.sweep_lines import Line
 
 ROOT = Path(__file__).parent.parent
+OUTSIDE = ("deep/report", "deep/stats", "deep/sweep")  # of what a run executes
 DECIMALS = 3  # of the returns in a learning curve: far below what ten episodes can tell
 TAIL = 8192  # bytes at the end of metrics.jsonl; a line has about one tenth of that
 
@@ -34,7 +35,7 @@ def code() -> str:
     total = hashlib.sha256()
     for path in [*sorted((ROOT / "deep").rglob("*.py")), ROOT / "occmatch" / "losses.py"]:
         name = path.relative_to(ROOT).as_posix()
-        if not name.startswith(("deep/report", "deep/sweep")):  # which run nothing themselves
+        if not name.startswith(OUTSIDE):
             total.update(f"{name} {hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
     return total.hexdigest()[:16]
 

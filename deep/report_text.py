@@ -1,0 +1,277 @@
+"""The report as text: results/README.md and results/table.csv, a function of the raw lines and of nothing else."""
+
+import csv
+import io
+from collections import Counter
+
+import numpy as np
+
+from deep.report_cells import Key, Result, expected, generator
+from deep.stats import iqm, probability_of_improvement, stratified_bootstrap
+from deep.sweep_grid import METHODS, TASKS
+from deep.sweep_lines import Line
+
+SEEDS = {"gail": 5}  # training seeds that a cell should have at least
+OTHERWISE = 3
+NAMES = {"gail": "GAIL", "bc": "cloning", "fem": "FEM", "gtal": "GTAL"}
+TENTH = 0.1  # of the paper's environment steps
+ROUNDING = 0.0005  # half of the last digit printed: a cell falls short where its difference prints as negative
+
+HEAD = """# Results
+
+Written by `python -m deep.report` from {count} raw lines in this folder; `python -m deep.report --check` recomputes
+this page and `table.csv` and fails on any difference. Do not edit.
+
+## Protocol
+
+- The nine tasks, dataset sizes and thinning of the paper's Section 6 and Appendix B, in Gymnasium (MuJoCo tasks at v4,
+  which keep the original rewards). The demonstrations are the bundled ones of our own experts; each seed draws its
+  trajectories from them.
+- **Final policies of all seeds**: nothing is selected, neither the best point of training nor the better seeds. For
+  GAIL, FEM and GTAL the final policy is the running average of the policy's weights over the last iterations, as
+  `config.average` of each line says.
+- GAIL, FEM and GTAL share one loop, with the same environment steps; cloning is maximum likelihood with early stopping
+  on held-out pairs.
+- Return of the **stochastic** policy, mean over 50 episodes a run; the deterministic one is beside it.
+- **Score**: 0 for uniformly random actions, 1 for the expert, ours by our expert, the paper's by its own. A cell's
+  score is the mean over training seeds, with its 95 % percentile bootstrap interval over seeds; with so few seeds such
+  an interval is rather too short. The median is given as well.
+- ± is the standard deviation over all episodes of all seeds, as in the paper's table.
+- The paper's numbers (`deep/data/paper.csv`) come from the evaluation episodes that its authors published with their
+  code: seven training runs on classic control and Reacher, a single one elsewhere.
+"""
+
+REPRODUCE = """## Where the numbers come from
+
+Each raw line names its configuration, seed, commit, versions, and digests of the code and of the demonstrations.
+`python -m deep.sweep --envs TASK --methods METHOD --trajectories N` runs one cell (`--first-seed`, `--seeds`, and
+settings after `--`); what the files hold already is not run again. Steps in the tables are environment steps of
+training; evaluation is not counted.
+"""
+
+
+def number(value: float) -> str:
+    return f"{value:,.1f}"
+
+
+def signed(value: float) -> str:
+    return f"{value:+.3f}".replace("-0.000", "+0.000")
+
+
+def row(*cells: object) -> str:
+    return "| " + " | ".join(str(c) for c in cells) + " |"
+
+
+def header(*names: str) -> list[str]:
+    return [row(*names), row(*["---"] * len(names))]
+
+
+def name(method: str) -> str:
+    """How a method is called in tables."""
+    base, _, lam = method.partition("_lambda_")
+    return NAMES.get(base, base) + (f", lambda {lam}" if lam else "")
+
+
+def short(result: Result) -> bool:
+    """Whether a cell's mean score is below the paper's."""
+    return result.difference is not None and result.difference < -ROUNDING
+
+
+def page(found: list[Result], lines: list[Line]) -> str:
+    """README.md."""
+    figures = [
+        *["## Figure 1", "", "![Score against trajectories, by task](figure1.png)", ""],
+        "Mean score over seeds with its interval; scores below the axis are drawn at its edge. Thin line: the paper's",
+        *["GAIL, normalised by its own expert.", ""],
+    ]
+    curves = ["## Learning curves", "", "![Score against environment steps, by task](learning_curves.png)", ""]
+    curves += [
+        "GAIL: median over seeds of ten evaluation episodes (stochastic policy), and the range of the seeds.",
+        "",
+    ]
+    parts = [
+        [HEAD.format(count=len(lines))],
+        in_short(found),
+        figures,
+        falls_short(found),
+        missing(found),
+        *[["## All cells", ""], *(task(env, found) for env in dict.fromkeys(r.key[0] for r in found))],
+        curves,
+        [REPRODUCE],
+        sources(found, lines),
+    ]
+    return "\n".join(line for part in parts for line in part).rstrip() + "\n"
+
+
+def in_short(found: list[Result]) -> list[str]:
+    """Aggregates by method over all cells, and GAIL against each other method where both have been run."""
+    out = ["## In short", ""]
+    out += header("method", "cells run", "runs", "IQM score [95 %]", "at least the paper's", "P(GAIL better) [95 %]")
+    gail = {(r.key[0], r.key[2]): r.scores for r in found if r.key[1] == "gail"}
+    for method in METHODS:
+        mine = {(r.key[0], r.key[2]): r for r in found if r.key[1] == method and r.key in set(expected())}
+        of = sum(key[1] == method for key in expected())
+        if not mine:
+            out.append(row(NAMES[method], f"0 of {of}", 0, "", "", ""))
+            continue
+        pooled = stratified_bootstrap(iqm, [r.scores for r in mine.values()], generator("iqm", method))
+        compared = [r for r in mine.values() if r.paper is not None]
+        common = [k for k in mine if k in gail and method != "gail"]
+        better = ""
+        if common:
+            args = [gail[k] for k in common], [mine[k].scores for k in common]
+            p = probability_of_improvement(*args, generator("better", method))
+            better = f"{p.point:.2f} [{p.low:.2f}, {p.high:.2f}] in {len(common)} cells"
+        out.append(
+            row(
+                NAMES[method],
+                f"{len(mine)} of {of}",
+                sum(len(r.lines) for r in mine.values()),
+                f"{pooled.point:.3f} [{pooled.low:.3f}, {pooled.high:.3f}]",
+                f"{sum(not short(r) for r in compared)} of {len(compared)}",
+                better,
+            )
+        )
+    return [*out, "", "IQM: interquartile mean over all runs of all cells, stratified by cell.", ""]
+
+
+def falls_short(found: list[Result]) -> list[str]:
+    """The cells below the paper's, GAIL's first, said plainly."""
+    out = ["## What falls short of the paper", ""]
+    compared = [r for r in found if r.key[1] == "gail" and r.paper is not None]
+    below = [r for r in compared if short(r)]
+    if not compared:
+        out += ["No cell of GAIL has been run.", ""]
+    elif not below:
+        out += [f"GAIL is at least the paper's in each of the {len(compared)} cells run.", ""]
+    else:
+        out += [f"GAIL falls short of the paper's score in {len(below)} of the {len(compared)} cells run:", ""]
+        out += [*_short_table(below), ""]
+    others = [r for r in found if r.key[1] != "gail" and short(r)]
+    if others:
+        out += ["The other methods are below the paper's runs of them in:", "", *_short_table(others), ""]
+    return out
+
+
+def _short_table(below: list[Result]) -> list[str]:
+    out = header("task", "method", "trajectories", "score [95 %]", "paper's", "short by")
+    for r in below:
+        if r.paper is not None and r.difference is not None:
+            env, method, n = r.key
+            out.append(row(env, name(method), n, scores(r), f"{r.paper.score:.3f}", f"{-r.difference:.3f}"))
+    return out
+
+
+def missing(found: list[Result]) -> list[str]:
+    """Cells not run, cells with too few seeds, and cells that took more than a tenth of the paper's steps."""
+    have = {r.key: r for r in found}
+    out = ["## What is missing", ""]
+    rows = [row(env, *cells) for env in TASKS if any(cells := [_gap(env, m, have) for m in METHODS])]
+    if rows:
+        out += [*header("task", *(NAMES[m] for m in METHODS)), *rows, ""]
+        enough = f"{SEEDS['gail']} for GAIL, {OTHERWISE} for the others"
+        out += [f"Numbers of trajectories that were not run, or with fewer seeds ({enough}), in brackets how many.", ""]
+    shares: dict[str, float] = {}
+    for r in found:
+        if r.share_of_steps > TENTH:
+            shares[r.key[0]] = max(r.share_of_steps, shares.get(r.key[0], 0.0))
+    over = [f"- {env}: {share:.2%}" for env, share in shares.items()]
+    if over:
+        out += ["More than a tenth of the paper's environment steps:", "", *over, ""]
+    return out if rows or over else [*out, "Nothing.", ""]
+
+
+def _gap(env: str, method: str, have: dict[Key, Result]) -> str:
+    parts = []
+    for key in expected():
+        if key[:2] == (env, method):
+            count = len(have[key].lines) if key in have else 0
+            if count < SEEDS.get(method, OTHERWISE):
+                parts.append(f"{key[2]} ({count})" if count else str(key[2]))
+    return ", ".join(parts)
+
+
+def described(key: Key) -> str:
+    return f"{name(key[1])} on {key[0]} with {key[2]} " + ("trajectory" if key[2] == 1 else "trajectories")
+
+
+def scores(r: Result) -> str:
+    i = r.interval
+    return f"{i.point:.3f} [{i.low:.3f}, {i.high:.3f}]"
+
+
+def task(env: str, found: list[Result]) -> list[str]:
+    """The table of one task."""
+    mine = [r for r in found if r.key[0] == env]
+    experts = sorted({x["expert_return"] for r in mine for x in r.lines})
+    random = [x["random_return"] for r in mine for x in r.lines]
+    said = " or ".join(number(v) for v in experts)
+    out = [f"### {env}", "", f"Expert {said}, random {number(sum(random) / len(random))}.", ""]
+    out += header(
+        *("trajectories", "method", "seeds", "steps", "return", "deterministic", "score [95 %]", "median"),
+        *("paper's return", "paper's score", "difference"),
+    )
+    for r in mine:
+        paper = ("", "", "")
+        if r.paper is not None and r.difference is not None:
+            theirs = f"{number(r.paper.mean)} ± {number(r.paper.std)}"
+            mark = "**" if short(r) else ""
+            paper = (theirs, f"{r.paper.score:.3f}", f"{mark}{signed(r.difference)}{mark}")
+        own = f"{number(r.returns.mean())} ± {number(r.std)}"
+        steps = f"{r.env_steps:,}" if r.env_steps else ""
+        deterministic = number(r.mean("return_deterministic_mean"))
+        median = f"{float(np.median(r.scores)):.3f}"
+        out.append(row(r.key[2], name(r.key[1]), len(r.lines), steps, own, deterministic, scores(r), median, *paper))
+    return [*out, ""]
+
+
+def sources(found: list[Result], lines: list[Line]) -> list[str]:
+    """Which commits, code and versions the used lines name."""
+    used = [x for r in found for x in r.lines]
+    out = []
+    for title, names in (
+        ("commit", [str(x["commit"]) for x in used]),
+        ("code", [x["code"] for x in used]),
+        ("versions", [", ".join(f"{k} {v}" for k, v in x["versions"].items()) for x in used]),
+    ):
+        out += [f"- {title} {value}: {count} runs" for value, count in sorted(Counter(names).items())]
+    mixed = [described(r.key) for r in found if len({x["code"] for x in r.lines}) > 1]
+    if mixed:
+        out.append(f"- more than one state of the code: {'; '.join(mixed)}")
+    if len(lines) > len(used):
+        out.append(f"- {len(lines) - len(used)} lines belong to earlier setups or repeat a seed and are not used")
+    return out
+
+
+COLUMNS = (
+    *("task", "method", "trajectories", "seeds", "env_steps", "share_of_paper_steps"),
+    *("return_mean", "return_std", "return_median", "length", "deterministic_mean", "random", "expert"),
+    *("score_mean", "score_low", "score_high", "score_median"),
+    *("paper_return", "paper_std", "paper_runs", "paper_score", "difference", "commits", "code"),
+)
+
+
+def table(found: list[Result]) -> str:
+    """table.csv."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    for r in found:
+        p, i = r.paper, r.interval
+        theirs = ["", "", "", "", ""] if p is None else [p.mean, p.std, p.runs, f"{p.score:.4f}", f"{r.difference:.4f}"]
+        own = [r.returns.mean(), r.std, np.median(r.returns), r.mean("return_length")]
+        own += [r.mean(k) for k in ("return_deterministic_mean", "random_return", "expert_return")]
+        writer.writerow(
+            [
+                *r.key,
+                " ".join(str(x["seed"]) for x in r.lines),
+                r.env_steps,
+                f"{r.share_of_steps:.4f}",
+                *(f"{v:.2f}" for v in own),
+                *(f"{v:.4f}" for v in (i.point, i.low, i.high, float(np.median(r.scores)))),
+                *theirs,
+                " ".join(sorted({str(x["commit"]) for x in r.lines})),
+                " ".join(sorted({x["code"] for x in r.lines})),
+            ]
+        )
+    return text.getvalue()
