@@ -1,24 +1,24 @@
-"""Sample from a bundled expert, and show what a file holds.
+"""Record, sample, convert and show demonstrations.
 
 python -m deep.demos sample --env Walker2d-v4 --trajectories 25
-python -m deep.demos show demos.npz
+python -m deep.demos record runs/gail-Hopper-v4-s0 --trajectories 25 --format minari --out data/hopper-v0
+python -m deep.demos export demos.npz --format hdf5 --out demos.hdf5
+python -m deep.demos show demos.hdf5
 """
 
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import tyro
 from rich.console import Console
 
-from deep import envs, run
 from deep.cli import main_guard
-from deep.demos import Demos, bundled, load, sample_episodes, save, subsample, summary
-from deep.expert import load_expert
-from deep.learner import torch_generator
+from deep.demos import Demos, bundled, load, save, summary
+from deep.demos.files import Format
+from deep.demos.record import expert_source, open_source, record
 
-SIMULATORS = 32  # at most; a fixed number, so that a seed gives the same trajectories on every machine
+SUFFIX = {"npz": ".npz", "hdf5": ".hdf5", "trajs": ".h5", "minari": "-v0", "imitation": ""}
 
 
 @dataclass(frozen=True)
@@ -32,9 +32,49 @@ class Sample:
     seed: int = 0
     """Seed of everything random."""
     out: Path | None = None
-    """The file to write; runs/demos/<env>-<trajectories>.npz where left out."""
+    """The file to write; runs/demos/<env>-<trajectories> and the format's ending where left out."""
     subsample: int = 1
     """Keep every k-th pair of a trajectory, from a random offset; 1 keeps them all."""
+    format: Format = "npz"
+    """How to write it: npz, D4RL's HDF5, the GAIL authors' HDF5 (trajs), Minari, or imitation's folder."""
+
+
+@dataclass(frozen=True)
+class Record:
+    """Sample trajectories from a policy: of a bundled expert, a run, or Stable-Baselines3."""
+
+    source: tyro.conf.Positional[str]
+    """A run folder, a zip that Stable-Baselines3 saved, or the Gymnasium id of a bundled expert."""
+    trajectories: int
+    """Number of trajectories."""
+    env: str | None = None
+    """Gymnasium id of the task; needed for a zip, which does not name its own."""
+    deterministic: bool = False
+    """Take the mode of each action distribution instead of sampling it."""
+    trust: bool = False
+    """Read a zip with Stable-Baselines3 itself, which runs code that the file holds; only for files of your own."""
+    seed: int = 0
+    """Seed of everything random."""
+    out: Path | None = None
+    """The file or folder to write; runs/demos/<env>-<trajectories> and the format's ending where left out."""
+    subsample: int = 1
+    """Keep every k-th pair of a trajectory, from a random offset; 1 keeps them all."""
+    format: Format = "npz"
+    """How to write it: npz, D4RL's HDF5, the GAIL authors' HDF5 (trajs), Minari, or imitation's folder."""
+
+
+@dataclass(frozen=True)
+class Export:
+    """Write demonstrations in another format."""
+
+    source: tyro.conf.Positional[str]
+    """A file or folder of any format, the id of a local Minari data set, or a Gymnasium id for the bundled ones."""
+    format: Format
+    """npz, D4RL's HDF5 (hdf5), the GAIL authors' HDF5 (trajs), Minari (minari), or imitation's folder (imitation)."""
+    out: Path
+    """The file or folder to write; a folder must not be there yet."""
+    source_format: Format | None = None
+    """What the source is, where its content does not say."""
 
 
 @dataclass(frozen=True)
@@ -42,44 +82,43 @@ class Show:
     """Show what a demonstration file holds."""
 
     file: tyro.conf.Positional[Path]
-    """An npz file, or a Gymnasium id for its bundled demonstrations."""
+    """A file or folder, the id of a local Minari data set, or a Gymnasium id for its bundled demonstrations."""
+    format: Format | None = None
+    """What it is, where its content does not say."""
 
 
-def sample(options: Sample) -> Demos:
-    """Demonstrations of the bundled, stochastic expert."""
-    for name in ("trajectories", "subsample"):
-        if getattr(options, name) < 1:
-            raise ValueError(f"{name} must be at least 1, but is {getattr(options, name)}")
-    if options.seed < 0:
-        raise ValueError(f"seed must be at least 0, but is {options.seed}")
-    policy = load_expert(options.env)
-    states, actions, offsets = np.random.SeedSequence(options.seed).spawn(3)
-    number = min(SIMULATORS, options.trajectories)
-    simulator = envs.make(options.env, number, int(states.generate_state(1)[0]))
-    whole = sample_episodes(policy.act, simulator, options.trajectories, torch_generator(actions))
-    simulator.close()
-    whole.metadata.update(source="bundled expert, stochastic", seed=options.seed, versions=run.versions())
-    if options.subsample == 1:
-        return whole
-    return subsample(whole, options.subsample, np.random.default_rng(offsets))
+def open_demos(source: str, kind: Format | None) -> tuple[Path, Demos]:
+    """The demonstrations that a path, a Minari id or a Gymnasium id names, and where they lie."""
+    path = Path(source)
+    if not path.exists():
+        path = bundled(source) or path
+    return path, load(path, format=kind)
 
 
 def main(argv: list[str]) -> None:
     """Entry point of `python -m deep.demos`."""
-    options = tyro.extras.subcommand_cli_from_dict(
-        {"sample": Sample, "show": Show}, prog="python -m deep.demos", args=argv
-    )
-    if isinstance(options, Sample):
-        path = options.out or Path("runs/demos") / f"{options.env.replace('/', '-')}-{options.trajectories}.npz"
-        demos = sample(options)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        save(path, demos)
+    commands = {"sample": Sample, "record": Record, "export": Export, "show": Show}
+    options = tyro.extras.subcommand_cli_from_dict(commands, prog="python -m deep.demos", args=argv)
+    if isinstance(options, Show):
+        path, demos = open_demos(str(options.file), options.format)
+    elif isinstance(options, Export):
+        path, demos = options.out, open_demos(options.source, options.source_format)[1]
+        _save(path, demos, options.format)
     else:
-        path = options.file
-        if not path.exists():
-            path = bundled(str(path)) or path
-        demos = load(path)
+        if isinstance(options, Sample):
+            source, deterministic = expert_source(options.env), False
+        else:
+            source, deterministic = open_source(options.source, options.env, options.trust), options.deterministic
+        demos = record(source, options.trajectories, options.seed, options.subsample, deterministic)
+        name = f"{source.env.replace('/', '-').replace(':', '-')}-{options.trajectories}{SUFFIX[options.format]}"
+        path = options.out or Path("runs/demos") / name
+        _save(path, demos, options.format)
     Console().print(summary.table(demos, path))
+
+
+def _save(path: Path, demos: Demos, kind: Format) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save(path, demos, kind)
 
 
 if __name__ == "__main__":
