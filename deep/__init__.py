@@ -12,6 +12,25 @@ result       closing tables and figures                       bundle    adding a
 cli          settings from presets and flags; errors          progress  the live display
 backprop     derivatives of the tanh MLP by hand             strobe    an episode in one picture
 tabular      policies and samples of finite MDPs as tables
+exported     deep.load: a trained policy for other programs   export   the same as a torch program, ONNX, safetensors
+watch        a film of the policy beside the expert           diagnostics  whether training converges
 
 E denotes simulators, T steps of each in a batch, N samples, O the observation and U the action dimension.
 """
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from deep.exported import Exported
+
+__all__ = ["load"]
+
+
+def load(folder: str | Path, *, clip: bool = False, seed: int = 0, trust: bool = False) -> Exported:
+    """The policy of a run folder, with act(obs) and predict(obs); see deep.exported."""
+    from deep import exported  # torch is loaded only where it is needed
+
+    return exported.load(folder, clip=clip, seed=seed, trust=trust)

@@ -63,4 +63,4 @@ def protocol(env: str) -> Protocol:
 
 def task_name(env: str) -> str:
     """A Gymnasium id without package, namespace and version."""
-    return re.split("[:/]", env)[-1].rpartition("-")[0] or env
+    return re.sub(r"-v\d+$", "", re.split("[:/]", env)[-1])

@@ -19,19 +19,23 @@ ARROWS = {
     "occmatch": {
         # the exact side, in reading order: objects
         "checks": "",
-        "mdp": "checks",
-        "linear": "checks mdp",
+        "products": "",
+        "mdp": "checks products",
+        "matrix_free": "checks mdp",
+        "linear": "checks products mdp matrix_free",
         "graph": "checks mdp",
         "horizon": "checks mdp",
         "gym_tables": "checks mdp graph",
         "examples": "checks mdp horizon gym_tables",
-        "occupancy": "checks mdp linear",
+        "columns": "checks linear",
+        "occupancy": "checks mdp matrix_free linear",
         "sampling": "checks mdp",
         "normal_equations": "checks",
         "least_squares": "checks normal_equations",
         "projection": "checks mdp graph linear occupancy normal_equations least_squares",
         "rational": "checks mdp occupancy",
-        "bellman": "checks mdp linear occupancy",
+        "progress": "",
+        "bellman": "checks products mdp matrix_free linear occupancy progress",
         "gradients": "checks mdp linear occupancy bellman",
         # statements
         "losses": "",
@@ -40,8 +44,8 @@ ARROWS = {
         "cvx": "mdp losses regularisers",
         # solvers
         "lp": "checks mdp graph occupancy regularisers candidate cvx",
-        "irl": "checks mdp linear graph occupancy bellman losses regularisers candidate cvx",
-        "matching": "checks mdp linear graph occupancy bellman losses regularisers candidate cvx",
+        "irl": "checks mdp linear columns graph occupancy bellman losses regularisers candidate cvx",
+        "matching": "checks mdp linear columns graph occupancy bellman losses regularisers candidate cvx",
         # the judge: never a solver, never cvx
         "certificate": "checks mdp linear occupancy bellman losses regularisers candidate",
         "plots": "checks mdp graph occupancy regularisers candidate",

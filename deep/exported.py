@@ -1,0 +1,114 @@
+"""A trained policy as a small object, for programs that know nothing of this project.
+
+    import deep
+    policy = deep.load("runs/gail-Hopper-v4-s0")
+    action = policy.act(obs)                              # obs [O] or [N, O], as the environment gives them
+    action, _ = policy.predict(obs, deterministic=True)   # as Stable-Baselines3 calls it
+
+It holds what training held: the normaliser of the observations, the net, and the units of the actions. The policy of
+a GAIL run is the average of its path where the run kept one, which is what its result.json reports.
+
+Actions are not clipped, because they were not in training and evaluation: MuJoCo clamps its own copy, while a control
+cost sees the action as it is. Load with clip=True for a task that refuses actions outside its bounds.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from deep import envs, run
+from deep.config import CloningConfig, ExpertConfig, GailConfig, from_dict
+from deep.envs import EnvSpec
+from deep.expert import load_into
+from deep.learner import below
+from deep.nets import Policy, make_policy
+from deep.run import Run
+
+KINDS: dict[str, type] = {"gail": GailConfig, "expert": ExpertConfig, "bc": CloningConfig}
+
+
+@dataclass(frozen=True, eq=False)
+class Exported:
+    """A policy and the task that it was trained on; `generator` draws where it is not deterministic."""
+
+    policy: Policy
+    spec: EnvSpec
+    generator: torch.Generator
+    clip: bool = False
+
+    def act(self, obs: np.ndarray, deterministic: bool = True) -> np.ndarray:
+        """Actions [U] or [N, U] (integers, [] or [N], where discrete) at obs [O] or [N, O], as float64: the very
+        numbers of training and evaluation. Raises ValueError for observations of another shape or not finite.
+        """
+        obs = np.asarray(obs, dtype=np.float64)
+        spec = self.spec
+        if obs.ndim not in (1, 2) or obs.shape[-1] != spec.obs_dim:
+            expected = f"({spec.obs_dim},) or (N, {spec.obs_dim})"
+            raise ValueError(f"obs must have shape {expected} for {spec.id}, but has {obs.shape}")
+        if not np.isfinite(obs).all():
+            at = tuple(int(i) for i in np.argwhere(~np.isfinite(obs))[0])
+            raise ValueError(f"obs must be finite, but obs{list(at)} is {obs[at]}")
+        acts = self.policy.act(np.atleast_2d(obs), None if deterministic else self.generator)
+        if spec.discrete:
+            acts = acts + spec.act_start
+        elif self.clip:
+            acts = np.clip(acts, spec.act_low, spec.act_high)
+        return acts if obs.ndim == 2 else acts[0]
+
+    def predict(
+        self,
+        obs: np.ndarray,
+        state: Any = None,
+        episode_start: np.ndarray | None = None,
+        deterministic: bool = False,
+    ) -> tuple[np.ndarray, Any]:
+        """`act` with the arguments and results of Stable-Baselines3: actions in the action space's kind of number, and
+        the state as it came (the policy has no memory).
+        """
+        return self.act(obs, deterministic).astype(self.spec.act_dtype), state
+
+
+def load(folder: str | Path, *, clip: bool = False, seed: int = 0, trust: bool = False) -> Exported:
+    """The policy of a run of deep.gail, deep.expert or deep.bc, or of a bundled expert's folder.
+
+    `seed` is that of stochastic actions. A task that names a package ("package:Task-v0") is code that the folder asks
+    to import, so it takes trust=True. Raises ValueError for a folder that holds no policy.
+    """
+    env, hidden, state, source = contents(Path(folder))
+    if ":" in env and not trust:
+        raise ValueError(f"{folder} asks to import {env.rpartition(':')[0]} for its task {env}: allow it with trust")
+    probe = envs.make(env, 1, 0)
+    spec = probe.spec
+    probe.close()
+    policy = make_policy(spec, hidden, 0.0, torch.Generator())
+    load_into(policy, state, source)
+    return Exported(policy, spec, torch.Generator().manual_seed(seed), clip)
+
+
+def contents(folder: Path) -> tuple[str, tuple[int, ...], dict[str, Tensor], str]:
+    """Task, hidden sizes and weights of the policy in a folder, and the name of what they were read from."""
+    if (folder / "expert.json").exists():
+        record = run.read_json(folder / "expert.json")
+        weights = folder / "expert.safetensors"
+        return record["env"], tuple(record["hidden"]), run.load_tensors(weights), str(weights)
+    record = run.read_json(folder / "config.json")
+    command = record.get("command") if isinstance(record, dict) else None
+    if command not in KINDS:
+        raise ValueError(f"run must be one of {', '.join(KINDS)}, but {folder} holds one of {command}")
+    source, stored = Run.open(folder, command)
+    config = from_dict(KINDS[command], stored)
+    if isinstance(config, CloningConfig):
+        weights = folder / "policy.safetensors"
+        return config.env, config.hidden, run.load_tensors(weights), str(weights)
+    checkpoint = source.latest()
+    if checkpoint is None:
+        raise ValueError(f"run must have a checkpoint, but {folder} has none")
+    prefix = "policy."
+    if isinstance(config, GailConfig):
+        prefix = "averaged." if config.average else "learner.policy."
+    name = f"{folder}, iteration {checkpoint.iteration}"
+    return config.env, config.learner.hidden, below(checkpoint.tensors, prefix), name

@@ -1,0 +1,100 @@
+"""What loading and exporting a policy refuses, each in one line and before anything is written."""
+
+import contextlib
+import dataclasses
+import io
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+import deep
+from deep import export, export_onnx, export_program
+from deep.cli import main_guard
+
+DATA = Path(deep.__file__).parent / "data"
+
+
+def test_observations_that_do_not_fit() -> None:
+    policy = deep.load(DATA / "CartPole-v0")
+    with pytest.raises(ValueError, match=r"obs must have shape \(4,\) or \(N, 4\) for CartPole-v0, but has \(3,\)"):
+        policy.act(np.zeros(3))
+    with pytest.raises(ValueError, match=r"but has \(2, 2, 4\)"):
+        policy.predict(np.zeros((2, 2, 4)))
+    with pytest.raises(ValueError, match=r"obs must be finite, but obs\[1, 2\] is nan"):
+        policy.act(np.array([[0.0] * 4, [0, 0, np.nan, 0]]))
+
+
+def folder(path: Path, record: object) -> Path:
+    path.mkdir(exist_ok=True)
+    (path / "config.json").write_text(json.dumps(record))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("record", "words"),
+    [
+        ([], "run must be one of gail, expert, bc, but .* holds one of None"),
+        ({"command": "sweep"}, "run must be one of gail, expert, bc, but .* holds one of sweep"),
+        ({"command": "expert", "config": {"env": "Hopper-v4"}}, "run must have a checkpoint"),
+        ({"command": "gail", "config": {"typo": 1}}, "typo is not a setting of GailConfig"),
+        ({"command": "bc", "config": {"env": "Hopper-v4"}}, "policy.safetensors: expected a safetensors file"),
+    ],
+)
+def test_folders_without_a_policy(record: object, words: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=words):
+        deep.load(folder(tmp_path / "run", record))
+
+
+def test_a_folder_does_not_import_a_package_by_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """config.json is data: a package that it names is imported only with leave."""
+    (tmp_path / "sneaky_tasks.py").write_text("import pathlib\npathlib.Path('ran').write_text('yes')\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    bundle = tmp_path / "expert"
+    bundle.mkdir()
+    for name in ("expert.json", "expert.safetensors"):
+        (bundle / name).write_bytes((DATA / "CartPole-v0" / name).read_bytes())
+    record = json.loads((bundle / "expert.json").read_text())
+    (bundle / "expert.json").write_text(json.dumps(record | {"env": "sneaky_tasks:CartPole-v0"}))
+    with pytest.raises(ValueError, match=r"asks to import sneaky_tasks for its task .*: allow it with trust"):
+        deep.load(bundle)
+    assert not Path("ran").exists()
+    assert deep.load(bundle, trust=True).spec.id == "sneaky_tasks:CartPole-v0" and Path("ran").exists()
+    sys.modules.pop("sneaky_tasks")
+
+
+def test_errors_at_the_command_line_are_one_line(tmp_path: Path) -> None:
+    err = io.StringIO()
+    request = export.Request(tmp_path / "nothing", "onnx")
+    with contextlib.redirect_stderr(err), pytest.raises(SystemExit) as stop:
+        main_guard(lambda: export.export(request, Console()))
+    assert stop.value.code == 2 and err.getvalue().count("\n") == 1 and "expected a JSON file" in err.getvalue()
+
+
+def test_a_missing_package_is_named_and_nothing_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    request = export.Request(DATA / "CartPole-v0", "onnx", tmp_path / "p.onnx")
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    printed = io.StringIO()
+    export.export(request, Console(file=printed, width=500))
+    assert "not compared with the policy: onnxruntime is not installed" in printed.getvalue()
+    (tmp_path / "p.onnx").unlink()
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    with pytest.raises(ValueError, match="format onnx needs the onnx package: pip install onnx onnxruntime"):
+        export.export(request, Console())
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("source", ["Hopper-v4", "CartPole-v0"])
+def test_a_program_that_acts_otherwise_is_refused(source: str) -> None:
+    policy = deep.load(DATA / source)
+    wrong = dataclasses.replace(policy, spec=dataclasses.replace(policy.spec, act_start=1))
+    other = export_program.Program(wrong)
+    if not policy.spec.discrete:
+        other.act_mean += 0.01
+    run = export_onnx.runner(export_onnx.graph(other, {}))
+    with pytest.raises(ValueError, match="the exported program must act like the policy, but differs by"):
+        export_program.check(policy, run)
