@@ -9,9 +9,9 @@ I - gamma P_pi' is an M-matrix and diagonally dominant by columns.  Elimination 
 and for a right side >= 0 adds only numbers of one sign: d is nonnegative, exactly zero on states that are never
 reached, and accurate in every entry however small.  So it is factorised wherever that is affordable: as a dense
 matrix while it is small, then as a sparse one if fill-in stays low, which the bandwidth after a reverse
-Cuthill-McKee ordering tells in advance (gridworlds and chains: yes; large garnets: no).  Elsewhere BiCGSTAB is
-restarted on its own residual, which is iterative refinement, until the residual is down to rounding; if it
-breaks down GMRES takes a turn, and if that stalls too the sparse factors have the last word.
+Cuthill-McKee ordering tells in advance (gridworlds and chains: yes; large garnets: no).  Elsewhere products alone
+have to do (`linear_krylov`), and where they are many, with a Gauss-Seidel sweep in the order of values before each
+(`linear_ordered`); if that stalls too the sparse factors have the last word, up to the size where they are hopeless.
 """
 
 from __future__ import annotations
@@ -23,11 +23,17 @@ import numpy as np
 from scipy.linalg import lu_factor, lu_solve
 from scipy.sparse import csr_array, eye_array
 from scipy.sparse.csgraph import reverse_cuthill_mckee
-from scipy.sparse.linalg import LinearOperator, SuperLU, bicgstab, gmres, splu
+from scipy.sparse.linalg import SuperLU, splu
 
 from occmatch import checks
 from occmatch.checks import FloatArray
-from occmatch.mdp import MDP
+from occmatch.linear_krylov import Product, refined
+from occmatch.linear_ordered import Ordered
+from occmatch.linear_policy import policy_matrix
+from occmatch.matrix_free import AnyMDP, MatrixFree
+from occmatch.products import product
+
+__all__ = ["Resolvent", "Stalled", "krylov", "policy_matrix", "resolvent", "solve_policy", "solve_visits"]
 
 # Up to this many states LAPACK on a dense matrix beats the overhead of sparse ones: at most 1 ms.
 _DENSE_STATES = 200
@@ -38,19 +44,34 @@ _LU_WORK = 4e8
 # Beyond this many states even computing the ordering costs more than a few steps of BiCGSTAB.
 _LU_STATES = 20_000
 
-# A row of n terms rounds by at most n units in the last place of the largest; eight covers what sums average out to.
-_ROUNDING = 8 * np.finfo(np.float64).eps
+# Beyond this many SuperLU's fill-in on a grid takes gigabytes and minutes: no last word there.
+_HOPELESS_STATES = 300_000
 
-# Passes of refinement, each gaining up to nine digits, and matrix products (two a step) that one pass may take.
+# Passes of refinement, each gaining up to nine digits, and steps (two products each) that one pass may take.
 _PASSES, _STEPS = 4, 500
+
+# Steps without a preconditioner before one is made, which costs about as much as thirty of them.
+_PLAIN_STEPS = 60
+
+
+class Stalled(ArithmeticError):
+    """No method brought the residual of (I - gamma P_pi) x = b down; `x` [S] is as near as one came."""
+
+    def __init__(self, message: str, x: FloatArray) -> None:
+        super().__init__(message)
+        self.x = x
 
 
 @dataclass(frozen=True, eq=False)
 class Resolvent:
-    """(I - gamma P_pi)^-1 for one policy, factorised at most once.  `P_pi` is CSR [S, S]."""
+    """(I - gamma P_pi)^-1 for one policy, factorised at most once.
+
+    `P_pi` is CSR [S, S]; `guide` [S], where given, are values whose order a preconditioner may sweep in.
+    """
 
     P_pi: csr_array
     gamma: float
+    guide: FloatArray | None = None
 
     def solve(self, r: FloatArray, rtol: float = 0.0) -> FloatArray:
         """V [S] with (I - gamma P_pi) V = r, to rounding or to a residual of `rtol * max|r|`."""
@@ -73,6 +94,10 @@ class Resolvent:
         return splu(matrix, permc_spec=ordering, diag_pivot_thresh=0.0, options={"SymmetricMode": True})
 
     @cached_property
+    def _ordered(self) -> Ordered:
+        return Ordered(self.P_pi, self.gamma, self.guide)
+
+    @cached_property
     def factorises(self) -> bool:
         """Whether LU is affordable."""
         S = self.P_pi.shape[0]
@@ -81,61 +106,92 @@ class Resolvent:
     def _solve(self, b: FloatArray, rtol: float, *, transposed: bool) -> FloatArray:
         if self.gamma == 0.0:
             return b.copy()
-        if self.P_pi.shape[0] <= _DENSE_STATES:
+        S = self.P_pi.shape[0]
+        if S <= _DENSE_STATES:
             return lu_solve(self._dense, b, trans=0 if transposed else 1, check_finite=False)
-        if not self.factorises and "_sparse" not in self.__dict__:
-            x = krylov(self.P_pi.T.tocsr() if transposed else self.P_pi, self.gamma, b, rtol)
-            if x is not None:
-                return x
-        return self._sparse.solve(b, trans="N" if transposed else "T")
+        if self.factorises or "_sparse" in self.__dict__:
+            return self._sparse.solve(b, trans="N" if transposed else "T")
+        # Columns of P_pi are rows of its transpose: no copy.
+        apply = self.P_pi.T.__matmul__ if transposed else product(self.P_pi)
+        if S <= _LU_STATES:
+            x, reached = refined(apply, self.gamma, b, rtol, _PASSES, _STEPS)
+        else:
+            x, reached = self._iterate(apply, b, rtol, transposed=transposed)
+        if reached:
+            return x
+        if S <= _HOPELESS_STATES:
+            return self._sparse.solve(b, trans="N" if transposed else "T")
+        raise _stalled(x, self.gamma)
+
+    def _iterate(self, apply: Product, b: FloatArray, rtol: float, *, transposed: bool) -> tuple[FloatArray, bool]:
+        """Plain steps as long as they are few, then steps behind the ordered sweep."""
+        if "_ordered" not in self.__dict__:
+            x, reached = refined(apply, self.gamma, b, rtol, _PASSES, _PLAIN_STEPS)
+            if reached:
+                return x, True
+        inverse = self._ordered.inverse(transposed=transposed)
+        return refined(apply, self.gamma, b, rtol, _PASSES, _STEPS, inverse)
 
 
-def resolvent(mdp: MDP, pi: FloatArray) -> Resolvent:
-    """The resolvent of a policy [S, A] that has been checked already."""
-    return Resolvent(policy_matrix(mdp, pi), mdp.gamma)
+@dataclass(frozen=True, eq=False)
+class FreeResolvent:
+    """(I - gamma P_pi)^-1 of a matrix-free MDP: products with the kernel, weighted by the policy [S, A]."""
+
+    mdp: MatrixFree
+    pi: FloatArray
+
+    def solve(self, r: FloatArray, rtol: float = 0.0) -> FloatArray:
+        """V [S] with (I - gamma P_pi) V = r, to rounding or to a residual of `rtol * max|r|`."""
+        return self._solve(lambda V: np.einsum("sa,sa->s", self.pi, self.mdp.expect(V)), r, rtol)
+
+    def solve_transposed(self, p: FloatArray, rtol: float = 0.0) -> FloatArray:
+        """d [S] with (I - gamma P_pi') d = p, to rounding or to a residual of `rtol * max|p|`."""
+        return self._solve(lambda d: self.mdp.flow(self.pi * d[:, None]), p, rtol)
+
+    def _solve(self, apply: Product, b: FloatArray, rtol: float) -> FloatArray:
+        x, reached = refined(apply, self.mdp.gamma, b, rtol, _PASSES, _STEPS)
+        if not reached:
+            raise _stalled(x, self.mdp.gamma)
+        return x
 
 
-def policy_matrix(mdp: MDP, pi: FloatArray) -> csr_array:
-    """P_pi(s, s') = sum_a pi(a|s) P(s'|s, a) as CSR [S, S], without explicit zeros."""
-    S, A = mdp.shape
-    choose = csr_array((pi.reshape(-1), np.arange(S * A), np.arange(0, S * A + 1, A)), shape=(S, S * A))
-    P_pi = csr_array(choose @ mdp.P)
-    P_pi.eliminate_zeros()
-    return P_pi
+def resolvent(mdp: AnyMDP, pi: FloatArray, guide: FloatArray | None = None) -> Resolvent | FreeResolvent:
+    """The resolvent of a policy [S, A] that has been checked already; `guide` [S]: values, if some are known."""
+    if isinstance(mdp, MatrixFree):
+        return FreeResolvent(mdp, pi)
+    return Resolvent(policy_matrix(mdp, pi), mdp.gamma, guide)
 
 
-def solve_policy(mdp: MDP, pi: FloatArray, r: FloatArray) -> FloatArray:
-    """V [S] with (I - gamma P_pi) V = r: the value of policy `pi` [S, A] when state s costs `r[s]`."""
+def solve_policy(mdp: AnyMDP, pi: FloatArray, r: FloatArray) -> FloatArray:
+    """V [S] with (I - gamma P_pi) V = r: the value of policy `pi` [S, A] when state s costs `r[s]`.
+
+    Raises `Stalled` where no iterative method gets there and the problem is too large to factorise.
+    """
     pi, r = checks.policy(mdp, pi), checks.state_vector(mdp, r, "r")
     return resolvent(mdp, pi).solve(r)
 
 
-def solve_visits(mdp: MDP, pi: FloatArray) -> FloatArray:
-    """d [S] with d = p0 + gamma P_pi' d: discounted state visits of `pi` [S, A]; they sum to 1/(1-gamma)."""
+def solve_visits(mdp: AnyMDP, pi: FloatArray) -> FloatArray:
+    """d [S] with d = p0 + gamma P_pi' d: discounted state visits of `pi` [S, A]; they sum to 1/(1-gamma).
+
+    Raises `Stalled` as `solve_policy` does.
+    """
     return resolvent(mdp, checks.policy(mdp, pi)).solve_transposed(mdp.p0).clip(min=0.0)
 
 
 def krylov(M: csr_array, gamma: float, b: FloatArray, rtol: float = 0.0) -> FloatArray | None:
     """x [S] with x - gamma M x = b to a residual of `rtol * max|b|` or to rounding; None where it stalls before."""
+    x, reached = refined(M.__matmul__, gamma, b, rtol, _PASSES, _STEPS)
+    return x if reached else None
 
-    def product(x: FloatArray) -> FloatArray:
-        return x - gamma * (M @ x)
 
-    operator = LinearOperator((b.size, b.size), matvec=product, dtype=np.float64)
-    x, residual, before = np.zeros(b.size), b, np.inf
-    for _ in range(_PASSES):
-        size = _largest(residual)
-        if size <= max(rtol * _largest(b), _ROUNDING * _largest(x)):
-            return x
-        if size > 0.1 * before:
-            return None
-        before = size
-        step, broken = bicgstab(operator, residual, rtol=max(rtol / 4, 1e-9), atol=0.0, maxiter=_STEPS)
-        if broken < 0 or not np.isfinite(step).all():
-            step, _ = gmres(operator, residual, rtol=max(rtol / 4, 1e-9), atol=0.0, restart=50, maxiter=10)
-        x = x + step
-        residual = b - product(x)
-    return x if _largest(residual) <= max(rtol * _largest(b), _ROUNDING * _largest(x)) else None
+def _stalled(x: FloatArray, gamma: float) -> Stalled:
+    return Stalled(
+        f"the linear system of a policy on {x.size} states at gamma {gamma:g} stalled. Likely causes: (a) a policy "
+        f"that wanders, so that nearly 1/(1-gamma) = {1.0 / (1.0 - gamma):.3g} steps matter; (b) states that hardly "
+        f"exchange mass; (c) a discount closer to 1 than 64-bit numbers can resolve",
+        x,
+    )
 
 
 def _bandwidth(M: csr_array) -> int:
@@ -145,7 +201,3 @@ def _bandwidth(M: csr_array) -> int:
     position[reverse_cuthill_mckee(pattern, symmetric_mode=True)] = np.arange(M.shape[0])
     entries = pattern.tocoo()
     return int(np.abs(position[entries.row] - position[entries.col]).max(initial=0))
-
-
-def _largest(x: FloatArray) -> float:
-    return float(np.abs(x).max())
