@@ -18,7 +18,7 @@ STYLES = {
     "gtal": ("GTAL", "C3", "v"),
 }
 LOWEST, HIGHEST = -0.3, 1.3  # of the score axis; FEM and GTAL reach -1.5 on Ant, where a whole axis would hide the rest
-SPREAD = 0.012  # of the axis, between methods at the same number of trajectories, so that intervals do not overlap
+SPREAD = 0.018  # of the axis, between methods at the same number of trajectories, so that intervals do not overlap
 COLUMNS = 3
 
 
@@ -77,6 +77,7 @@ def figure_1(found: list[Result], path: Path) -> None:
                 lw=1.4,
                 elinewidth=1,
                 label=name,
+                zorder=3 if method == "gail" else 2,
                 clip_on=False,
             )
         axis.set_xticks(sizes)

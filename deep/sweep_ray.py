@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from deep.sweep_grid import Cell
-from deep.sweep_run import perform_json
+from deep.sweep_run import ROOT, perform_json
 
 RETRIES = 5  # of a lost process; a run that raises is not repeated, since it would raise again
 POLL = 1.0  # seconds between looks at the display
@@ -46,6 +46,9 @@ class Cluster:
     def __enter__(self) -> "Cluster":
         for name, value in ENVIRONMENT.items():
             os.environ.setdefault(name, value)
+        # Workers inherit the environment, and must find this package where it is not installed.
+        paths = [str(ROOT), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
+        os.environ["PYTHONPATH"] = os.pathsep.join(dict.fromkeys(p for p in paths if p))
         try:
             import ray
         except ImportError:
