@@ -31,6 +31,11 @@ def policy_matrix(mdp: MDP, pi: FloatArray) -> csr_array:
     return P_pi
 
 
+def chosen_rows(mdp: MDP, actions: np.ndarray) -> csr_array:
+    """P_pi as CSR [S, S] for the deterministic policy of `actions` [S]: rows of P."""
+    return csr_array(mdp.P[np.arange(mdp.S) * mdp.A + actions])
+
+
 class PolicyMatrices:
     """pi -> P_pi for policies of one MDP.  Entries may be stored as zeros, and twice: sums of products do not mind."""
 
@@ -38,6 +43,9 @@ class PolicyMatrices:
         self._mdp = mdp
         S, A = mdp.shape
         P = mdp.P
+        self.merged = _shared_columns(mdp) <= _MERGE
+        if not self.merged:
+            return
         # Numbers of entries ride along as the values of a matrix whose rows SciPy sorts by column.
         slots = csr_array((np.arange(P.nnz, dtype=P.indices.dtype), P.indices.copy(), P.indptr[::A]), shape=(S, S))
         slots.sort_indices()
@@ -46,13 +54,11 @@ class PolicyMatrices:
         np.not_equal(slots.indices[1:], slots.indices[:-1], out=new[1:])
         new[slots.indptr[:-1]] = True
         starts = np.flatnonzero(new).astype(P.indices.dtype)
-        self.merged = starts.size <= _MERGE * P.nnz
-        if self.merged:
-            pairs = np.repeat(np.arange(S * A, dtype=P.indices.dtype), np.diff(P.indptr))[slots.data]
-            ends = np.append(starts, P.indices.dtype.type(P.nnz))
-            self._values = product(csr_array((P.data[slots.data], pairs, ends), shape=(starts.size, S * A)))
-            self._columns = slots.indices[starts]
-            self._pointers = np.searchsorted(starts, slots.indptr).astype(P.indices.dtype)
+        pairs = np.repeat(np.arange(S * A, dtype=P.indices.dtype), np.diff(P.indptr))[slots.data]
+        ends = np.append(starts, P.indices.dtype.type(P.nnz))
+        self._values = product(csr_array((P.data[slots.data], pairs, ends), shape=(starts.size, S * A)))
+        self._columns = slots.indices[starts]
+        self._pointers = np.searchsorted(starts, slots.indptr).astype(P.indices.dtype)
 
     def of(self, pi: FloatArray) -> csr_array:
         """P_pi as CSR [S, S] for a policy [S, A] that has been checked already."""
@@ -68,7 +74,10 @@ class PolicyMatrices:
             data *= mdp.P.data
         return csr_array((data, mdp.P.indices, mdp.P.indptr[::A]), shape=(S, S))
 
-    def chosen(self, actions: np.ndarray) -> csr_array:
-        """P_pi as CSR [S, S] for the deterministic policy of `actions` [S]: rows of P."""
-        mdp = self._mdp
-        return csr_array(mdp.P[np.arange(mdp.S) * mdp.A + actions])
+
+def _shared_columns(mdp: MDP) -> float:
+    """Different next states of a state over its entries, both summed over some 1,000 states spread over all."""
+    some = np.unique(np.linspace(0, mdp.S - 1, 1_000).astype(np.int64))
+    rows = mdp.P[(some[:, None] * mdp.A + np.arange(mdp.A)).reshape(-1)]
+    owner = np.repeat(np.repeat(np.arange(some.size), mdp.A), np.diff(rows.indptr))
+    return np.unique(owner * mdp.S + rows.indices).size / rows.nnz

@@ -1,0 +1,89 @@
+"""Policy iteration (Howard 1960): Newton on the hard equation, which ends after finitely many policies.
+
+An action is left only for one that is better by more than rounding, so that ties cannot cycle; the comparison is by
+V_pi itself, which has to be accurate for that.  On large problems policies are first evaluated roughly while many
+states still switch, and accurately from there on.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from occmatch.bellman_accelerated import accelerated
+from occmatch.bellman_newton import Policies, refine, settled
+from occmatch.bellman_sweep import Found, middle, q, sweep_rounding
+from occmatch.checks import FloatArray
+from occmatch.linear import Resolvent, Stalled
+from occmatch.linear_policy import chosen_rows
+from occmatch.matrix_free import AnyMDP
+from occmatch.mdp import MDP
+from occmatch.progress import Say
+
+METHOD = "policy iteration"
+
+# A switch must not come from an inexact evaluation.
+_RTOL = 1e-10
+
+# While this share of the states switches, and in the first steps, an evaluation need not be better than this.
+_MANY, _ROUGH = 1e-3, 1e-3
+
+# Up to here an accurate evaluation is a factorisation, and costs no more than a rough one.
+_SMALL = 20_000
+
+
+def policy_iteration(mdp: AnyMDP, cost: FloatArray, V: FloatArray, tol: float, max_iter: int, say: Say) -> Found:
+    """The iteration from V [S], until no action changes, the radius is `tol`, or after `max_iter` linear solves."""
+    states, before = np.arange(mdp.S), np.inf
+    best, since = np.inf, 0
+    solver = _Chosen(mdp)
+    actions = q(mdp, cost, V).argmin(axis=1)
+    for iteration in range(max_iter + 1):
+        Q = q(mdp, cost, V)
+        rounding = sweep_rounding(mdp, cost, V, 0.0)
+        least = Q.min(axis=1)
+        worse = Q[states, actions] - least > 4.0 * rounding
+        actions = np.where(worse, Q.argmin(axis=1), actions)
+        found = Found(V, least - V, actions, rounding, iteration, METHOD)
+        say(METHOD, iteration, found.radius(mdp.gamma), lambda found=found: found.centred(mdp.gamma))
+        spread = found.spread
+        since = 0 if spread < 0.9 * best else since + 1
+        best = min(best, spread)
+        if iteration == max_iter or found.radius(mdp.gamma) <= tol:
+            break
+        if not worse.any() and _settled(found, mdp.gamma, before, since, tol):
+            break
+        before = spread
+        step = Q[states, actions] - V
+        rough = mdp.S > _SMALL and float(worse.mean()) > _MANY
+        try:
+            V = V + solver.correction(actions, step, _ROUGH if rough else _RTOL, V)
+        except Stalled:
+            found.pi = one_hot(actions, mdp.A)
+            return accelerated(mdp, cost, 0.0, found, tol, say)
+    found.pi = one_hot(actions, mdp.A)
+    return refine(mdp, cost, 0.0, found, tol, Policies(mdp))
+
+
+def _settled(found: Found, gamma: float, before: float, since: int, tol: float) -> bool:
+    """`settled`, by the larger margin that a switch needs too."""
+    wide = Found(found.V, found.step, found.pi, 4.0 * found.rounding, found.iterations, found.method)
+    return settled(wide, gamma, before, since, tol)
+
+
+class _Chosen:
+    """Evaluations of deterministic policies, whose P_pi is rows of P."""
+
+    def __init__(self, mdp: AnyMDP) -> None:
+        self._mdp = mdp
+
+    def correction(self, actions: np.ndarray, step: FloatArray, eta: float, V: FloatArray) -> FloatArray:
+        mdp, mid = self._mdp, middle(step)
+        if isinstance(mdp, MDP):
+            solver = Resolvent(chosen_rows(mdp, actions), mdp.gamma, V)
+        else:
+            solver = Policies(mdp).resolvent(one_hot(actions, mdp.A), V)
+        return solver.solve(step - mid, eta) + mid / (1.0 - mdp.gamma)
+
+
+def one_hot(actions: np.ndarray, A: int) -> FloatArray:
+    return np.eye(A)[actions]
