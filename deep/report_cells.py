@@ -23,6 +23,7 @@ from deep.sweep_lines import Line
 
 PAPER = Path(__file__).parent / "data" / "paper.csv"
 NUMBERS = ("return_mean", "return_std", "return_length", "return_deterministic_mean", "random_return", "expert_return")
+REPS = 2000  # bootstrap draws
 Key = tuple[str, str, int]  # task, method, trajectories
 
 
@@ -68,7 +69,7 @@ class Result:
     @cached_property
     def interval(self) -> Interval:
         """The mean score over runs with its 95 % bootstrap interval."""
-        return stratified_bootstrap(mean, [self.scores], generator(*self.key))
+        return stratified_bootstrap(mean, [self.scores], generator(*self.key), REPS)
 
     @property
     def difference(self) -> float | None:

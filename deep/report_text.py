@@ -6,7 +6,7 @@ from collections import Counter
 
 import numpy as np
 
-from deep.report_cells import Key, Result, expected, generator
+from deep.report_cells import REPS, Key, Result, expected, generator
 from deep.stats import iqm, probability_of_improvement, stratified_bootstrap
 from deep.sweep_grid import METHODS, TASKS
 from deep.sweep_lines import Line
@@ -114,25 +114,30 @@ def in_short(found: list[Result]) -> list[str]:
         if not mine:
             out.append(row(NAMES[method], f"0 of {of}", 0, "", "", ""))
             continue
-        pooled = stratified_bootstrap(iqm, [r.scores for r in mine.values()], generator("iqm", method))
+        pool = stratified_bootstrap(pooled_iqm, [r.scores for r in mine.values()], generator("iqm", method), REPS)
         compared = [r for r in mine.values() if r.paper is not None]
         common = [k for k in mine if k in gail and method != "gail"]
         better = ""
         if common:
             args = [gail[k] for k in common], [mine[k].scores for k in common]
-            p = probability_of_improvement(*args, generator("better", method))
+            p = probability_of_improvement(*args, generator("better", method), REPS)
             better = f"{p.point:.2f} [{p.low:.2f}, {p.high:.2f}] in {len(common)} cells"
         out.append(
             row(
                 NAMES[method],
                 f"{len(mine)} of {of}",
                 sum(len(r.lines) for r in mine.values()),
-                f"{pooled.point:.3f} [{pooled.low:.3f}, {pooled.high:.3f}]",
+                f"{pool.point:.3f} [{pool.low:.3f}, {pool.high:.3f}]",
                 f"{sum(not short(r) for r in compared)} of {len(compared)}",
                 better,
             )
         )
     return [*out, "", "IQM: interquartile mean over all runs of all cells, stratified by cell.", ""]
+
+
+def pooled_iqm(tasks: list[np.ndarray]) -> float:
+    """Interquartile mean over all runs of all cells."""
+    return iqm(np.concatenate(tasks))
 
 
 def falls_short(found: list[Result]) -> list[str]:
