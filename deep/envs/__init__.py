@@ -12,6 +12,7 @@ native      the tasks on MuJoCo's batched stepper
 table       finite MDPs: P, p0, gamma, cost; table_env registers them, table_simulator steps them
 gym_vector  any other Gymnasium id
 poses       an episode of a MuJoCo task as geometry, for pictures
+render      the same as pictures, without a display
 """
 
 from __future__ import annotations

@@ -1,0 +1,122 @@
+"""A film of a trained policy beside the bundled expert, from the same initial state, without a display.
+
+    python -m deep.watch runs/gail-Walker2d-v4-s0 --out walker2d.gif
+
+Each half is labelled with its return so far. An episode that is over stays on its last picture until the other is.
+Actions are deterministic unless --stochastic asks otherwise. Films run at the speed of the simulated world.
+"""
+
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import tyro
+from rich.console import Console
+from rich.progress import track
+
+from deep import exported, run
+from deep.cli import main_guard
+from deep.envs import render
+from deep.envs.render import Shot
+from deep.expert import DATA
+from deep.exported import Exported
+from deep.watch_film import beside, check_format, default_suffix, write
+
+EXPERT = "expert"
+
+
+@dataclass(frozen=True)
+class Request:
+    """Film the policy of a run beside the bundled expert."""
+
+    run: Annotated[Path, tyro.conf.Positional]
+    """Run folder of deep.gail, deep.expert or deep.bc, or the folder of a bundled expert."""
+    out: Path | None = None
+    """The film, .mp4 or .gif; watch.mp4 (watch.gif without imageio-ffmpeg) in the run folder by default."""
+    episodes: int = 1
+    """Episodes, one after another."""
+    steps: int | None = None
+    """Stop each episode after this many steps."""
+    seed: int = 0
+    """Seed of the first episode's initial state; the next ones count on."""
+    stochastic: bool = False
+    """Draw actions as in training."""
+    fps: float = 25.0
+    """Pictures a second, at most as many as the task has steps."""
+    size: int = 320
+    """Height of a picture in pixels."""
+    alone: bool = False
+    """Leave the expert out."""
+    trust: bool = False
+    """Allow the run to import the package that its task names."""
+
+
+def policies(request: Request) -> dict[str, Exported]:
+    """What is filmed, by label: the run's policy, and the bundled expert of its task where there is another one."""
+    policy = exported.load(request.run, seed=request.seed, trust=request.trust)
+    if (request.run / "expert.json").exists():
+        return {EXPERT: policy}
+    record = run.read_json(request.run / "config.json")
+    name = record["command"] if record["command"] != "gail" else record["config"].get("method", "gail")
+    labels = {"bc": "behavioural cloning", "expert": "expert in training"}
+    found = {labels.get(name, name.upper()): policy}
+    bundled = DATA / policy.spec.id
+    if not request.alone and (bundled / "expert.json").exists():
+        found[EXPERT] = exported.load(bundled, seed=request.seed)
+    return found
+
+
+def together(streams: list[Iterator[Shot]]) -> Iterator[list[Shot]]:
+    """The shots of several episodes side by side, the last one of each repeated until all are over."""
+    last: list[Shot | None] = [None] * len(streams)
+    while True:
+        new = [next(stream, None) for stream in streams]
+        if all(shot is None for shot in new):
+            return
+        last = [shot or old for shot, old in zip(new, last, strict=True)]
+        yield [shot for shot in last if shot is not None]
+
+
+def pictures(request: Request, found: dict[str, Exported], every: int) -> Iterator[np.ndarray]:
+    """The film's pictures, [H, W, 3] uint8."""
+
+    def actor(policy: Exported) -> Callable[[np.ndarray], np.ndarray]:
+        return lambda obs: policy.act(obs, deterministic=not request.stochastic)
+
+    for episode in range(request.episodes):
+        streams = [
+            render.shots(p.spec.id, actor(p), request.seed + episode, every, request.steps, request.size)
+            for p in found.values()
+        ]
+        for shots in together(streams):
+            yield beside(list(found), shots, request.size)
+
+
+def watch(request: Request, console: Console) -> Path:
+    """Write the film; returns its path. Raises ValueError for what cannot be filmed, and then writes nothing."""
+    for name, least in (("episodes", 1), ("size", 64), ("fps", 1), ("seed", 0)):
+        if getattr(request, name) < least:
+            raise ValueError(f"{name} must be at least {least}, but is {getattr(request, name)}")
+    if request.steps is not None and request.steps < 1:
+        raise ValueError(f"steps must be at least 1, but is {request.steps}")
+    path = request.out or request.run / f"watch{default_suffix()}"
+    check_format(path)
+    found = policies(request)
+    env_id = next(iter(found.values())).spec.id
+    rate = render.frame_rate(env_id)
+    every = max(1, round(rate / request.fps))
+    frames = pictures(request, found, every)
+    if console.is_terminal:
+        frames = track(frames, f"filming {env_id}", console=console)
+    number = write(path, frames, rate / every)
+    beside_whom = "" if len(found) > 1 or EXPERT in found else " (no bundled expert to set beside it)"
+    size = path.stat().st_size
+    console.print(f"{env_id}: {path}, {number} pictures, {size:,} bytes{beside_whom}", soft_wrap=True, highlight=False)
+    return path
+
+
+if __name__ == "__main__":
+    main_guard(lambda: watch(tyro.cli(Request, prog="python -m deep.watch", args=sys.argv[1:]), Console()))
