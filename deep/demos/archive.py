@@ -8,6 +8,7 @@ checksum, and inflating never goes beyond it.
 
 from __future__ import annotations
 
+import errno
 import io
 import math
 import warnings
@@ -36,13 +37,18 @@ def read_arrays(
     _check_head(file.read(6))
     try:
         archive = zipfile.ZipFile(file)
-    except OSError:
-        raise
     except Exception as error:  # on damaged bytes zipfile and NumPy raise whatever their parsers run into
+        if _of_the_disk(error):
+            raise
         raise DemoError(f"must be an npz file, but is cut short or damaged ({words(error)})") from None
     with archive:
         members = _members(archive, keys, skipped)
         return {name: _array(archive, member, name, keys[name], budget) for name, member in members.items()}
+
+
+def _of_the_disk(error: Exception) -> bool:
+    """Whether reading failed, and not the file's own offsets (seeking to one below zero is an OSError too)."""
+    return isinstance(error, OSError) and error.errno != errno.EINVAL
 
 
 def member_names(file: IO[bytes]) -> set[str]:
@@ -103,9 +109,11 @@ def _array(archive: zipfile.ZipFile, member: zipfile.ZipInfo, name: str, key: Ke
                 _check_header(stream, member.file_size, name, key, budget)
             with archive.open(member) as stream:
                 return npy.read_array(stream, allow_pickle=False)
-    except (DemoError, OSError):
+    except DemoError:
         raise
     except Exception as error:  # as above
+        if _of_the_disk(error):
+            raise
         raise DemoError(f"{name} must be an intact array, but is cut short or damaged ({words(error)})") from None
 
 

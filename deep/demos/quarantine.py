@@ -19,34 +19,44 @@ from deep.demos.format import DemoError, Demos
 from deep.demos.limits import Budget, words
 from deep.demos.npz import read_own
 
-__all__ = ["memory", "read", "seconds", "size"]
+__all__ = ["memory", "read", "run_child", "seconds", "size"]
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 REFUSED = 3  # the child's exit status where its last line says what is wrong with the file
 CODE = "import sys; sys.path.insert(0, sys.argv.pop(1)); from deep.demos.child import main; main()"
-# No HDF5 file makes its library load a plugin, and read-only folders can be read.
-SETTINGS = {"HDF5_PLUGIN_PRELOAD": "::", "HDF5_USE_FILE_LOCKING": "FALSE", "OMP_NUM_THREADS": "1"}
+# No HDF5 file makes its library load a plugin, read-only folders can be read, and no allocator reserves in advance.
+SETTINGS = {
+    "HDF5_PLUGIN_PRELOAD": "::",
+    "HDF5_USE_FILE_LOCKING": "FALSE",
+    "ARROW_DEFAULT_MEMORY_POOL": "system",
+    "OMP_NUM_THREADS": "1",
+}
 
 
 def read(path: Path, kind: str) -> Demos:
     """Demonstrations of a foreign format; DemoError for anything that is none, in bounded time and memory."""
-    total = size(path)
     with tempfile.TemporaryFile() as out:
-        child = subprocess.Popen(
-            [sys.executable, "-c", CODE, str(ROOT), os.fspath(path), kind],
-            stdin=subprocess.DEVNULL,
-            stdout=out,
-            stderr=subprocess.PIPE,
-            env=os.environ | SETTINGS,
-        )
-        try:
-            _, errors = child.communicate(timeout=2 * seconds(total))
-        except subprocess.TimeoutExpired:
-            raise DemoError(f"must be read in {2 * seconds(total)} s, but was not") from None
-        finally:
-            child.kill()
-            child.wait()
-        return result(child.returncode, errors, out)
+        return result(*run_child(path, kind, out), out)
+
+
+def run_child(path: Path, kind: str, out: IO[bytes]) -> tuple[int, bytes]:
+    """Exit status and standard error of the child, whose standard output is the file `out`."""
+    most = 2 * seconds(size(path))
+    child = subprocess.Popen(
+        [sys.executable, "-c", CODE, str(ROOT), os.fspath(path), kind],
+        stdin=subprocess.DEVNULL,
+        stdout=out,
+        stderr=subprocess.PIPE,
+        env=os.environ | SETTINGS,
+    )
+    try:
+        _, errors = child.communicate(timeout=most)
+    except subprocess.TimeoutExpired:
+        raise DemoError(f"must be read in {most} s, but was not") from None
+    finally:
+        child.kill()
+        child.wait()
+    return child.returncode, errors
 
 
 def result(status: int, errors: bytes, out: IO[bytes]) -> Demos:

@@ -12,7 +12,7 @@ import torch
 
 from deep import envs, run, trained
 from deep.demos import sb3
-from deep.demos.format import DemoError, Demos
+from deep.demos.format import Demos
 from deep.demos.sample import sample_episodes
 from deep.demos.subsample import subsample
 from deep.expert import load_expert
@@ -60,10 +60,7 @@ def expert_source(env: str) -> Source:
 def _sb3(path: Path, env: str, trust: bool) -> Source:
     simulator = envs.make(env, 1, 0)
     simulator.close()
-    try:
-        act = sb3.load_trusted(path) if trust else sb3.load_policy(path, simulator.spec).act
-    except DemoError as error:
-        raise DemoError(f"{path}: {error}") from None
+    act = sb3.load_trusted(path) if trust else sb3.load_policy(path, simulator.spec).act
     return Source(env, act, "Stable-Baselines3")
 
 

@@ -86,6 +86,13 @@ class Sb3Policy:
 
 def load_policy(path: Path, spec: EnvSpec) -> Sb3Policy:
     """A plain policy of a task, from the zip's tensors and JSON alone; DemoError where that does not tell enough."""
+    try:
+        return _plain(path, spec)
+    except DemoError as error:
+        raise DemoError(f"{path}: {error}") from None
+
+
+def _plain(path: Path, spec: EnvSpec) -> Sb3Policy:
     data, tensors = _parts(path)
     kind = _kind(tensors)
     _check_plain(data, tensors)
@@ -139,9 +146,10 @@ def load_trusted(path: Path) -> Act:
 
 def _parts(path: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
     """`data` as JSON and the policy's tensors, each within what a file of that size may unpack to."""
-    budget = Budget(path.stat().st_size)
+    whole = path.read_bytes()
+    budget = Budget(len(whole))
     try:
-        with zipfile.ZipFile(path) as archive:
+        with zipfile.ZipFile(io.BytesIO(whole)) as archive:
             content = {}
             for name in ("data", "policy.pth"):
                 budget.take(name, (archive.getinfo(name).file_size,), 1)
@@ -150,7 +158,7 @@ def _parts(path: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
             for member in inner.infolist():
                 budget.take(member.filename[:60], (member.file_size,), 1)
         loaded = torch.load(io.BytesIO(content["policy.pth"]), map_location="cpu", weights_only=True)
-    except (DemoError, OSError):
+    except DemoError:
         raise
     except Exception as error:  # zipfile and torch raise whatever their parsers run into
         raise DemoError(f"must be a zip of Stable-Baselines3, but is damaged or another ({words(error)})") from None
