@@ -30,6 +30,7 @@ import tyro
 
 from deep import demos, envs, run, sweep_lines
 from deep.config import GailConfig, as_dict, from_dict, gail_defaults, protocol
+from deep.evaluate import random_actions
 from deep.expert import recorded
 from deep.imitator import Imitator
 from deep.result import evaluate_policy
@@ -66,15 +67,8 @@ class Request:
 def random_demonstrations(env: str, trajectories: int, seed: int, path: Path) -> None:
     """Whole episodes of uniformly random actions, about as many pairs as the expert's subsampled ones."""
     simulator = envs.make(env, 8, seed)
-    spec = simulator.spec
     rng = np.random.default_rng(seed)
-
-    def act(obs: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-        if spec.discrete:
-            return generator.integers(spec.act_dim, size=len(obs))
-        return generator.uniform(spec.act_low, spec.act_high, (len(obs), spec.act_dim))
-
-    demos.save(path, demos.sample_episodes(act, simulator, trajectories, rng))
+    demos.save(path, demos.sample_episodes(random_actions(simulator.spec), simulator, trajectories, rng))
     simulator.close()
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from rich.table import Table
 
 from deep import envs
-from deep.evaluate import Returns, evaluate
+from deep.evaluate import Returns, evaluate, random_actions
 from deep.learner import torch_generator
 from deep.nets import Policy
 from deep.run import Metrics
@@ -47,16 +47,9 @@ def evaluate_random(env: str, episodes: int, seed: np.random.SeedSequence, threa
     states, actions = children(seed)
     rng = np.random.default_rng(actions)
     probe = envs.make(env, 1, 0)
-    spec = probe.spec
     probe.close()
-
-    def act(obs: np.ndarray) -> np.ndarray:
-        if spec.discrete:
-            return rng.integers(spec.act_dim, size=len(obs))
-        low, high = np.maximum(spec.act_low, -1e3), np.minimum(spec.act_high, 1e3)
-        return rng.uniform(low, high, (len(obs), spec.act_dim))
-
-    return evaluate(env, act, episodes, int(states.generate_state(1)[0]), threads)
+    act = random_actions(probe.spec)
+    return evaluate(env, lambda obs: act(obs, rng), episodes, int(states.generate_state(1)[0]), threads)
 
 
 def table(env: str, rows: list[Row], expert: float | None) -> Table:

@@ -1,7 +1,7 @@
 """Returns of a policy over whole episodes.
 
 One simulator an episode, each run to the end of its first one: taking the first `episodes` to finish would favour
-short ones.
+short ones. `python -m deep.evaluate RUN` measures a finished run: returns, and the distance to its expert.
 """
 
 from collections.abc import Callable
@@ -12,6 +12,7 @@ import numpy as np
 from deep import envs
 
 Act = Callable[[np.ndarray], np.ndarray]
+WIDEST = 1e3  # a uniform action on an unbounded axis
 
 
 @dataclass(frozen=True)
@@ -45,3 +46,11 @@ def evaluate(env_id: str, act: Act, episodes: int, seed: int, threads: int = 0) 
         running &= ~(step.terminated | step.truncated)
     simulator.close()
     return Returns(returns, lengths)
+
+
+def random_actions(spec: envs.EnvSpec) -> Callable[[np.ndarray, np.random.Generator], np.ndarray]:
+    """Uniformly random actions of a task, as a function of observations [E, O] and a generator."""
+    if spec.discrete:
+        return lambda obs, rng: rng.integers(spec.act_dim, size=len(obs))
+    low, high = np.maximum(spec.act_low, -WIDEST), np.minimum(spec.act_high, WIDEST)
+    return lambda obs, rng: rng.uniform(low, high, (len(obs), spec.act_dim))
