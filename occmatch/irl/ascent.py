@@ -63,6 +63,7 @@ def solve(problem: Problem, tol: float, max_iter: int, momentum: bool) -> Outcom
         before, dual = dual, dual_value(problem, cost(new), there[2])
         primal = primal_value(problem, there[4])
         record.add(dual, primal, size, step)
+        problem.report("dual ascent", len(record.rows), primal - dual, there[2])
         if dual > best[0]:
             best = dual, cost(new), there[3]
         if size <= tol or primal - dual <= tol * (1 + abs(dual)):

@@ -19,6 +19,7 @@ from occmatch.bellman import rl
 from occmatch.candidate import NoBestCost
 from occmatch.mdp import MDP
 from occmatch.occupancy import causal_entropy, occupancy
+from occmatch.progress import Say
 from occmatch.regularisers import Regulariser, Surrogate
 
 Array = np.ndarray
@@ -76,14 +77,20 @@ class Problem:
     psi: Regulariser
     lam: float
     free: Array
+    say: Say | None = None
+
+    def report(self, method: str, iteration: int, gap: float, V: Array) -> None:
+        """Tell whoever watches how far a method is: its gap, and V to start again from."""
+        if self.say is not None:
+            self.say(method, iteration, gap, lambda: V)
 
     def answer(self, c: Array, V0: Array | None = None) -> tuple[Array, Array, Array]:
         """V [S], pi and rho [S, A] of the soft optimal policy for c among those confined to free pairs."""
         if self.free.all():
-            found = rl(self.mdp, c, self.lam, V0=V0)
+            found = rl(self.mdp, c, self.lam, V0=V0, progress=False)
             return found.V, found.pi, found.rho
         folded, source, extra = self._fold
-        found = rl(folded, np.take_along_axis(c, source, axis=1) + self.lam * extra, self.lam, V0=V0)
+        found = rl(folded, np.take_along_axis(c, source, axis=1) + self.lam * extra, self.lam, V0=V0, progress=False)
         pi, rho = np.zeros_like(c), np.zeros_like(c)
         for a in range(self.mdp.A):
             at = np.arange(self.mdp.S), source[:, a]

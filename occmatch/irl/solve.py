@@ -10,9 +10,13 @@ from occmatch.irl import dual
 from occmatch.irl.dual import Array, Outcome, Problem
 from occmatch.irl.support import analyse
 from occmatch.mdp import MDP
+from occmatch.progress import Progress, reporting
 from occmatch.regularisers import Regulariser, fitting
 
 METHODS = ("program", "ascent", "newton")
+
+TOLERANCE = {"program": 0.0, "ascent": 1e-8, "newton": 0.0}
+"""Relative gap at which a method stops by default; the program's tolerances are its own."""
 
 
 def irl(
@@ -22,29 +26,33 @@ def irl(
     lam: float = 1.0,
     method: str = "program",
     *,
-    tol: float = 1e-8,
+    tol: float | None = None,
     max_iter: int = 2_000,
     momentum: bool = True,
+    progress: Progress = None,
 ) -> Candidate | NotAttained | Unbounded | Infeasible:
     """IRL_psi(pi_E) = argmax_c -psi(c) + (min_pi -lam H(pi) + E_pi[c]) - E_piE[c] (Eq 3), from rho_E [S, A].
 
     `method`: "program", one convex program, any psi and lam >= 0; "ascent", proximal gradient ascent on the dual with
-    RL(c) inside (lam > 0), until the relative gap or the gradient is `tol` or after `max_iter` steps (`momentum` as in
-    `ascent`); "newton", second order on the dual for differentiable psi, feature weights and l2 balls (lam > 0), to
-    rounding. Returns a Candidate for the certificate to judge, or a typed failure. Raises ValueError for bad arguments.
+    RL(c) inside (lam > 0); "newton", second order on the dual for differentiable psi, feature weights and l2 balls
+    (lam > 0). These two end where the relative gap or the gradient is `tol` (default 1e-8, and rounding for "newton")
+    or after `max_iter` steps (`momentum` as in `ascent`), and tell `progress` after each (see `rl`). Returns a Candidate
+    for the certificate to judge, or a typed failure. Raises ValueError for bad arguments.
     """
     rho_E = checks.measure(mdp, rho_E, "rho_E")
     lam = checks.lam(lam, positive=method != "program")
     if method not in METHODS:
         raise ValueError(f"method must be one of {', '.join(METHODS)}, but is {method!r}")
-    tol, max_iter = checks.lam(tol, "tol"), checks.count(max_iter, "max_iter")
+    tol = checks.lam(TOLERANCE[method] if tol is None else tol, "tol")
+    max_iter = checks.count(max_iter, "max_iter")
     psi = fitting(mdp, psi)
     start = time.perf_counter()
     support = analyse(mdp, rho_E, psi, lam)
     if isinstance(support, Unbounded):
         return support
-    problem = Problem(mdp, rho_E, psi, lam, support.free)
-    outcome = _run(problem, method, tol, max_iter, momentum)
+    with reporting(progress, f"IRL on {mdp.S:,} states") as say:
+        problem = Problem(mdp, rho_E, psi, lam, support.free, say)
+        outcome = _run(problem, method, tol, max_iter, momentum)
     if not isinstance(outcome, Outcome):
         return outcome
     c, V, pi_c = dual.best_cost(problem, outcome.costs)
@@ -73,7 +81,7 @@ def _run(problem: Problem, method: str, tol: float, max_iter: int, momentum: boo
     if method == "newton":
         from occmatch.irl import newton
 
-        return newton.solve(problem, max_iter)
+        return newton.solve(problem, max_iter, tol)
     if method == "ascent":
         from occmatch.irl import ascent
 

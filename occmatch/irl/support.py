@@ -24,6 +24,10 @@ from occmatch.occupancy import flow_residual, occupancy, policy
 from occmatch.regularisers import Constant, FDivergence, Lipschitz, Regulariser, Surrogate
 
 
+ON_FLOW = 1e-12
+"""Flow residual of an occupancy measure, as a share of its mass, that is rounding."""
+
+
 @dataclass(frozen=True, eq=False)
 class Support:
     """The free pairs [S, A], and the direction [S, A] in which optimal costs diverge (zero where one exists)."""
@@ -76,6 +80,8 @@ def _exact(mdp: MDP, rho_E: Array, psi: Regulariser) -> Support | Unbounded:
 
 
 def _face(mdp: MDP, rho_E: Array, basis: Array) -> Support | Unbounded:
+    if _interior(mdp, rho_E):  # rho_E itself matches, with mass on every pair that can have any
+        return Support(np.ones(mdp.shape, dtype=bool), np.zeros(mdp.shape))
     found = recession(mdp, rho_E, basis)
     if isinstance(found, Unbounded):
         return found
@@ -84,3 +90,10 @@ def _face(mdp: MDP, rho_E: Array, basis: Array) -> Support | Unbounded:
     free = paths & live[:, None]
     barred = bool((live[:, None] & ~free).any())
     return Support(free, ray) if barred else Support(np.ones(mdp.shape, dtype=bool), np.zeros(mdp.shape))
+
+
+def _interior(mdp: MDP, rho_E: Array) -> bool:
+    """Whether rho_E is an occupancy measure that is positive on every pair that some policy visits."""
+    reached = visited(mdp, np.ones(mdp.shape, dtype=bool))
+    off = float(np.abs(flow_residual(mdp, rho_E)).sum()) * (1.0 - mdp.gamma)
+    return bool(off <= ON_FLOW and (rho_E[reached] > 0.0).all())

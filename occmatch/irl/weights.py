@@ -1,7 +1,9 @@
 """Newton on the dual over feature weights, c = sum_k w_k f_k: MaxCausalEnt IRL (Eq 1) and the l2 ball.
 
 The dual in w is p0.V_{Fw} - <rho_E, F w> - psi(w), with gradient F'(rho - rho_E) - psi'(w) and Hessian -(1/lam) U'
-diag(rho) U - psi''(w), where U = T F holds the features less their shaping (`newton`). Directions in which U vanishes
+diag(rho) U - psi''(w), where U = T F holds the features less their shaping (`newton`), from one policy solve a feature,
+all together and only as accurate as the step deserves: an error in the Hessian slows Newton down, and moves nothing.
+Directions in which U vanishes
 on visited pairs do not change the policy and are left alone. Over the ball ||w|| <= R each step is the exact maximum of
 the quadratic model on the ball: (H + mu) z = r + H w with mu >= 0 and ||z|| <= R (More & Sorensen 1983).
 """
@@ -9,21 +11,44 @@ the quadratic model on the ball: (H + mu) z = r + H w with mu >= 0 and ||z|| <= 
 from __future__ import annotations
 
 import numpy as np
-from scipy import sparse
-from scipy.sparse.linalg import splu
 
+from occmatch.columns import solve_columns
 from occmatch.irl.dual import Array, Outcome, Problem, Record, noise, primal_value
-from occmatch.linear import policy_matrix
+from occmatch.linear import resolvent
 from occmatch.regularisers import Constant, L2Ball, Quadratic
 
 ARMIJO = 1e-4  # Nocedal & Wright (2006), section 3.1
 NULL = 1e-13
 """Relative size of Hessian eigenvalues that are rounding: the features' shaping null space."""
 
+DIRECT_STATES = 2_000
+"""Up to this many states the Hessian is computed to rounding, so that its null space is known to be one."""
 
-def solve_weights(problem: Problem, max_iter: int) -> Outcome:
-    """Newton's proposal for Constant and Quadratic over features, and for l2 balls with features or without."""
+LOOSEST, TIGHTEST = 0.03, 1e-8
+"""Beyond, the accuracy of its policy solves: loose, and ten times tighter after a full step whose gain fell less than
+to `SLOW` of the one before. A Hessian that is off by a share e leaves a share e^2 of the gain to the next step."""
+
+SLOW, FAST = 0.1, 0.02
+"""Where the gain falls below `FAST` of the one before, the Hessian is kept for the next step too."""
+
+MOST_PAIRS = 4_000
+"""Pairs (s, a) up to which an l2 ball over all costs, one coordinate a pair, is solved by dense matrices."""
+
+BLOCK = 1 << 22
+"""Numbers of U that are held at a time."""
+
+
+def solve_weights(problem: Problem, max_iter: int, tol: float = 0.0) -> Outcome:
+    """Newton's proposal for Constant and Quadratic over features, and for l2 balls with features or without.
+
+    Ends where the relative gap is at most `tol` (the gradient, where psi is constant), or at rounding.
+    """
     mdp, psi = problem.mdp, problem.psi
+    if psi.features is None and mdp.S * mdp.A > MOST_PAIRS:
+        raise ValueError(
+            f"method 'newton' of irl must have at most {MOST_PAIRS:,} pairs for an L2Ball without features, whose "
+            f"curvature is dense, but the MDP has {mdp.S * mdp.A:,}; `match` solves it with sparse equations"
+        )
     F = np.eye(mdp.S * mdp.A) if psi.features is None else psi.features.reshape(mdp.S * mdp.A, -1)
     penalty = np.broadcast_to(psi.weight, F.shape[1]) if isinstance(psi, Quadratic) else np.zeros(F.shape[1])
     radius = psi.radius if isinstance(psi, L2Ball) else np.inf
@@ -34,19 +59,30 @@ def solve_weights(problem: Problem, max_iter: int) -> Outcome:
         value = float(mdp.p0 @ V) - float(np.vdot(problem.rho_E, c)) - 0.5 * float(penalty @ w**2)
         return value, V, pi, rho
 
-    w, record, previous = np.zeros(F.shape[1]), Record(), np.inf
+    w, record, previous, X = np.zeros(F.shape[1]), Record(), np.inf, None
+    rtol, t, gained = 1e-14 if mdp.S <= DIRECT_STATES else LOOSEST, 0.0, np.inf
+    H, kept = np.zeros((F.shape[1], F.shape[1])), False
     value, V, pi, rho = at(w, None)
     tried: tuple[Array, ...] = (w,)
     for _ in range(max_iter + 1):
         r = F.T @ (rho - problem.rho_E).ravel() - penalty * w
-        H = _hessian(problem, F, pi, rho) + np.diag(penalty)
-        s = _model_maximum(H, r, w, radius) - w
-        gain = float(r @ s)
-        size = float(np.abs(s).max())
         primal = primal_value(problem, rho)
+        if primal - value <= tol * (1 + abs(value)) and tol > 0.0:
+            break
+        if not (kept and mdp.S > DIRECT_STATES):
+            H, X = _hessian(problem, F, pi, rho, X, rtol)
+        s = _model_maximum(H + np.diag(penalty), r, w, radius) - w
+        gain = float(r @ s)
+        kept = t == 1.0 and gain < FAST * gained
+        if t == 1.0 and gain > SLOW * gained:
+            rtol = max(0.1 * rtol, min(rtol, TIGHTEST))
+        gained = gain
+        size = float(np.abs(s).max())
         rounding = noise(problem, V)
         settled = gain <= rounding
         left = size if isinstance(psi, Constant) else abs(primal - value)
+        if isinstance(psi, Constant) and float(np.abs(r).max()) <= tol:
+            break
         if settled and (left <= 1e-15 * (1 + abs(value)) or left >= 0.5 * previous):
             break
         t = 1.0
@@ -57,24 +93,32 @@ def solve_weights(problem: Problem, max_iter: int) -> Outcome:
                 break
             t *= 0.5
         record.add(value, primal, float(np.abs(_projected(r, w, radius)).max()), t)
+        problem.report("Newton", len(record.rows), primal - value, V)
         previous = left if settled else np.inf
         last, w, (value, V, pi, rho) = w, trial, found
-        tried = (last, w)
+        # Each cost is projected on the features again by least squares, which takes time: rounding alone decides here.
+        tried = (last, w) if mdp.S <= DIRECT_STATES else (w,)
     gradient = float(np.abs(_projected(F.T @ (rho - problem.rho_E).ravel() - penalty * w, w, radius)).max())
     return Outcome(
         tuple((F @ v).reshape(mdp.shape) for v in tried), (pi,), len(record.rows), gradient, record.history()
     )
 
 
-def _hessian(problem: Problem, F: Array, pi: Array, rho: Array) -> Array:
-    """(1/lam) U' diag(rho) U [K, K], U = F - B X with (I - gamma P_pi) X = Pi F."""
-    mdp = problem.mdp
+def _hessian(
+    problem: Problem, F: Array, pi: Array, rho: Array, guess: Array | None = None, rtol: float = 1e-14
+) -> tuple[Array, Array]:
+    """(1/lam) U' diag(rho) U [K, K], U = F - B X with (I - gamma P_pi) X = Pi F; and X [S, K], from a `guess` of it."""
+    mdp, K = problem.mdp, F.shape[1]
     S, A = mdp.shape
-    mean = (pi[:, :, None] * F.reshape(S, A, -1)).sum(axis=1)
-    system = sparse.eye_array(S) - mdp.gamma * policy_matrix(mdp, pi)
-    X = splu(system.tocsc()).solve(mean)
-    U = F - np.repeat(X, A, axis=0) + mdp.gamma * (mdp.P @ X)
-    return (U.T * rho.ravel()) @ U / problem.lam
+    X = solve_columns(resolvent(mdp, pi), np.einsum("sa,sak->sk", pi, F.reshape(S, A, K)), rtol, guess)
+    H = np.zeros((K, K))
+    count = max(1, BLOCK // (A * K))
+    for start in range(0, S, count):
+        states = np.arange(start, min(start + count, S))
+        rows = slice(start * A, (int(states[-1]) + 1) * A)
+        U = F[rows] - np.repeat(X[states], A, axis=0) + mdp.gamma * (mdp.P[rows] @ X)
+        H += (U.T * rho[states].ravel()) @ U
+    return H / problem.lam, X
 
 
 def _model_maximum(H: Array, r: Array, w: Array, radius: float) -> Array:
