@@ -5,6 +5,7 @@ Ho & Ermon (2016) and the authors' configuration files. A preset only sets defau
 """
 
 import dataclasses
+import types
 import typing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -232,7 +233,9 @@ def as_dict(config: Any) -> dict[str, Any]:
 
 
 def from_dict(kind: type[T], values: dict[str, Any]) -> T:
-    """Inverse of as_dict; ValueError for a key that the configuration does not have."""
+    """Inverse of as_dict; ValueError for a key that the configuration does not have, or a value of another type."""
+    if not isinstance(values, dict):
+        raise ValueError(f"config.json: {kind.__name__} must be settings by name, but is {str(values)[:60]!a}")
     hints = typing.get_type_hints(kind)
     known = {f.name for f in dataclasses.fields(kind)}  # type: ignore[arg-type]
     for name in values:
@@ -244,6 +247,28 @@ def from_dict(kind: type[T], values: dict[str, Any]) -> T:
             return from_dict(typing.cast(type, hint), value)
         if isinstance(value, list):
             return tuple(value)
-        return Path(value) if value is not None and Path in (hint, *typing.get_args(hint)) else value
+        return Path(value) if isinstance(value, str) and Path in (hint, *typing.get_args(hint)) else value
 
+    for name, value in values.items():
+        if not _fits(hints[name], value):
+            kind_name = getattr(hints[name], "__name__", hints[name])
+            raise ValueError(f"config.json: {name} must be of type {kind_name}, but is {str(value)[:60]!a}")
     return kind(**{name: typed(hints[name], value) for name, value in values.items()})
+
+
+def _fits(hint: Any, value: Any) -> bool:
+    """Whether a JSON value is one of that type; names of a Literal are left to the checks of the setting itself."""
+    arguments = typing.get_args(hint)
+    if typing.get_origin(hint) in (typing.Union, types.UnionType):
+        return any(_fits(argument, value) for argument in arguments)
+    if typing.get_origin(hint) is tuple:
+        return isinstance(value, list | tuple) and all(_fits(arguments[0], entry) for entry in value)
+    if typing.get_origin(hint) is typing.Literal:
+        return any(_fits(type(argument), value) for argument in arguments)
+    if hint is float:
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    if hint is Path:
+        return isinstance(value, str)
+    if hint in (int, str, bool, types.NoneType):
+        return type(value) is hint
+    return True

@@ -17,7 +17,7 @@ import torch
 from rich.console import Console
 from torch import Tensor
 
-from deep import envs, progress, run
+from deep import envs, progress, run, tracking
 from deep.cli import main_guard, parse
 from deep.config import ExpertConfig, as_dict
 from deep.learner import Learner, below
@@ -25,6 +25,7 @@ from deep.nets import GaussianPolicy, Policy, make_policy
 from deep.run import Metrics, Run
 
 DATA = Path(__file__).parent / "data"
+LARGE = 1e300  # beyond any return; integers of JSON may be larger than floats
 
 
 class Expert:
@@ -79,12 +80,14 @@ def load_policy(weights: Path, spec: envs.EnvSpec, hidden: tuple[int, ...]) -> P
 
 
 def load_into(policy: Policy, state: dict[str, Tensor], source: str) -> None:
-    """Give a policy the tensors of a state_dict; ValueError names the first that is missing or of another shape."""
+    """Give a policy the tensors of a state_dict; ValueError names one that is missing, misshapen or not finite."""
     expected = policy.state_dict()
     for name, tensor in expected.items():
         found = tuple(state[name].shape) if name in state else "none"
         if found != tuple(tensor.shape):
             raise ValueError(f"{source}: {name} must have shape {tuple(tensor.shape)}, but has {found}")
+        if not bool(torch.isfinite(state[name]).all()):
+            raise ValueError(f"{source}: {name} must be finite, but is not")
     policy.load_state_dict({k: state[k] for k in expected})
 
 
@@ -94,7 +97,19 @@ def recorded(env_id: str, demos: Path | None = None) -> dict[str, Any] | None:
     A file of one's own has a record if expert.json lies beside it.
     """
     path = DATA / env_id / "expert.json" if demos is None else demos.parent / "expert.json"
-    return run.read_json(path) if path.exists() else None
+    if not path.exists():
+        return None
+    record = run.read_json(path)
+    for kind in ("stochastic", "deterministic"):
+        entry = record.get(kind) if isinstance(record, dict) else None
+        if entry is None and kind == "deterministic":
+            continue
+        numbers = [entry.get(name) for name in ("mean", "std", "length")] if isinstance(entry, dict) else [None]
+        if not all(type(n) in (int, float) and abs(n) < LARGE for n in numbers):
+            raise ValueError(
+                f"{path}: expected finite mean, std and length under {kind}, but found {ascii(entry)[:60]}"
+            )
+    return record
 
 
 def load_expert(env_id: str) -> Policy:
@@ -117,6 +132,7 @@ def train(config: ExpertConfig, record: Run, console: Console) -> None:
         expert.load_state_dict(checkpoint.tensors)
     try:
         loop = run.iterations(record, expert, config.steps, config.checkpoint_every)
+        loop = tracking.follow(loop, config.wandb, record.folder, as_dict(config))
         for _ in progress.show(loop, f"expert {config.env}", expert.env_steps, config.steps, console):
             pass
     finally:
@@ -130,6 +146,7 @@ def main(argv: list[str]) -> None:
     request = parse(ExpertConfig, "expert", lambda given: ExpertConfig(**given), argv)
     config, record = request.config, request.resume
     if record is None:
+        tracking.check(config.wandb)
         Expert(config).learner.close()  # what cannot run fails here, before anything is written
         folder = request.out or run.new_folder(f"expert-{config.env}-s{config.seed}")
         record = Run.create(folder, "expert", as_dict(config))

@@ -105,7 +105,7 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text())
     except FileNotFoundError:
         raise ValueError(f"{path}: expected a JSON file, but there is none") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # also digits without end
         raise ValueError(f"{path}: expected JSON, but {error}") from None
 
 
@@ -161,6 +161,8 @@ class Run:
         if not isinstance(record, dict) or record.get("command") != command:
             found = record.get("command") if isinstance(record, dict) else type(record).__name__
             raise ValueError(f"resume must be a run of {command}, but {folder} holds one of {found}")
+        if not isinstance(record.get("config"), dict):
+            raise ValueError(f"{folder}/config.json: expected the settings under config, but found none")
         return cls(folder), record["config"]
 
     def log(self, metrics: Metrics) -> None:
@@ -187,8 +189,8 @@ class Run:
     def metrics(self) -> list[Metrics]:
         """The logged lines; a last line cut short by a kill is left out."""
         path = self.folder / "metrics.jsonl"
-        lines = path.read_text().split("\n")[:-1] if path.exists() else []
-        return [json.loads(line) for line in lines]
+        lines = path.read_bytes().split(b"\n")[:-1] if path.exists() else []
+        return [_metrics(path, number, line) for number, line in enumerate(lines, 1)]
 
     def save(self, algorithm: Algorithm) -> None:
         """Write a checkpoint, then drop all but the last KEEP."""
@@ -211,7 +213,7 @@ class Run:
                 record = read_json(path)
                 tensors = load_tensors(path.with_suffix(".safetensors"), record["sha256"])
                 return Checkpoint(int(record["iteration"]), tensors)
-            except (ValueError, KeyError, TypeError) as error:
+            except (ValueError, KeyError, TypeError, OverflowError) as error:
                 problems.append(str(error))
         if problems:
             raise ValueError(f"{self.folder}: no checkpoint can be read: {problems[0]}")
@@ -222,6 +224,16 @@ class Run:
             if log is not None:
                 log.close()
         self._log = self._board = None
+
+
+def _metrics(path: Path, number: int, line: bytes) -> Metrics:
+    try:
+        found = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path}: expected JSON in line {number}, but {error}") from None
+    if not isinstance(found, dict):
+        raise ValueError(f"{path}: expected a JSON object in line {number}, but found {type(found).__name__}")
+    return found
 
 
 class Interrupted(Exception):
