@@ -52,7 +52,9 @@ def surrogate_matching(mdp: MDP, rng: np.random.Generator, name: str) -> float:
     rho, rho_E = (measure(mdp, random_policy(mdp, rng)) for _ in range(2))
     loss = LOSSES[name]
     psi = Surrogate(loss, rho_E)
-    value = dual(mdp, psi, irl(mdp, rho_E, psi).cost, rho_E)
+    # Newton knows any phi, the convex program those that cvxpy can write, and the constant psi among them.
+    found = irl(mdp, rho_E, psi, method="program" if psi.is_linear else "newton")
+    value = dual(mdp, psi, found.cost, rho_E)
     if psi.is_linear:  # g = 0 and R_phi is -inf off rho = rho_E: the constraint of exact matching
         off = float(np.isfinite(psi.divergence(rho, rho_E)))
         return most(off, abs(value + float(plain.entropy(rho_E))) * (1.0 - mdp.gamma))
@@ -95,16 +97,17 @@ def logistic(mdp: MDP, rng: np.random.Generator) -> float:
     )
 
 
+def of(name: str) -> tuple[Statement, ...]:
+    """The statements about the loss that is registered under `name`."""
+    risk, matching = (partial(f, name=name) for f in (margin_risk, surrogate_matching))
+    return (
+        Statement("Eq 29", "R_phi is the risk of the best margin", risk, ROUNDING, name),
+        Statement("Prop A.1", "RL o IRL_psi_phi = argmin -H - R_phi", matching, VALUE, name),
+    )
+
+
 STATEMENTS = (
-    *(
-        Statement("Eq 29", "R_phi is the risk of the best margin", partial(margin_risk, name=name), ROUNDING, name)
-        for name in LOSSES
-    ),
-    *(
-        Statement(
-            "Prop A.1", "RL o IRL_psi_phi = argmin -H - R_phi", partial(surrogate_matching, name=name), VALUE, name
-        )
-        for name in LOSSES
-    ),
+    *(of(name)[0] for name in LOSSES),
+    *(of(name)[1] for name in LOSSES),
     Statement("Cor A.1.1", "the logistic loss gives psi_GA: c = log D = -phi(m)", logistic, ROUNDING),
 )
