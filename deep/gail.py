@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
-from deep import progress, run
+from deep import progress, run, tracking
 from deep.cli import main_guard, parse
 from deep.config import GailConfig, as_dict, gail_defaults
 from deep.expert import recorded
@@ -109,6 +109,7 @@ def execute(config: GailConfig, record: Run, console: Console) -> dict[str, Any]
             m | {"share": m["train_return"] / reference} if reference and "train_return" in m else m
             for m in train(imitator, record)
         )
+        lines = tracking.follow(lines, config.wandb, record.folder, as_dict(config))
         for _ in progress.show(lines, f"{config.method} {config.env}", imitator.env_steps, config.steps, console):
             pass
         return close(imitator, record, time.monotonic() - began, console)
@@ -131,6 +132,7 @@ def validate(config: GailConfig) -> None:
         raise ValueError(f"cost.linear_rate must be finite and at least 0, but is {config.cost.linear_rate}")
     if not 0 <= config.average < 1:
         raise ValueError(f"average must be at least 0 and below 1, but is {config.average}")
+    tracking.check(config.wandb)
     Imitator(config).close()
 
 
