@@ -23,7 +23,7 @@ _STEPS = 400
 def solve_columns(
     policy: Resolvent, R: FloatArray, rtol: float, guess: FloatArray | None = None, *, few_states: int = _FEW_STATES
 ) -> FloatArray:
-    """X [S, K] with (I - gamma P_pi) X = R, each column to a residual of `rtol` times that of R [S, K] in the 2-norm."""
+    """X [S, K] with (I - gamma P_pi) X = R, each column to a residual of `rtol` |R|_2 of its own."""
     X = np.zeros_like(R) if guess is None else guess.copy()
     left = np.arange(R.shape[1])
     if R.shape[0] > few_states and not policy.factorises:

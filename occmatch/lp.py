@@ -14,6 +14,10 @@ Each takes budgets  <rho, d_k> <= b_k  (constrained MDPs, Altman 1999).  Their p
 
 whose variables are the multipliers of the rows.  Vertices of D are the occupancy measures of deterministic policies;
 m budgets leave optimal vertices that randomise in at most m of the visited states.
+
+`solver` chooses among HiGHS's methods: "simplex" (the default), "interior" and "pdlp" (`lp_highs`), and for control
+without budgets "policy", policy iteration, which is the simplex method with every improving pivot at once (Ye 2011),
+the default from `LARGE` pairs on.
 """
 
 from __future__ import annotations
@@ -26,34 +30,66 @@ from numpy.typing import ArrayLike
 from scipy.sparse import csr_array, eye_array, hstack
 
 from occmatch import checks
+from occmatch.bellman import rl
 from occmatch.candidate import Infeasible
 from occmatch.checks import FloatArray
 from occmatch.lp_budgets import Budgets, Limits
-from occmatch.lp_simplex import VIOLATION_RTOL, Program, Rows, flow_rows, least_violation, none, over, solve
+from occmatch.lp_simplex import VIOLATION_RTOL, Program, Rows, Vertex, flow_rows, least_violation, none, over, solve
 from occmatch.lp_solution import Solution, finish
 from occmatch.mdp import MDP
 from occmatch.occupancy import flow_matrix
 from occmatch.regularisers import Box, Lipschitz, Simplex, project_simplex
 
+LARGE = 20_000
+"""Pairs (s, a) from which on control without budgets is by policy iteration: the simplex method takes minutes there."""
 
-def optimal_control(mdp: MDP, cost: ArrayLike, *, budgets: Budgets = ()) -> Solution | Infeasible:
+SOLVERS = ("simplex", "interior", "pdlp")
+
+
+def optimal_control(
+    mdp: MDP, cost: ArrayLike, *, budgets: Budgets = (), solver: str | None = None
+) -> Solution | Infeasible:
     """min_{rho in D} <rho, cost>  s.t.  <rho, d> <= b for each (d, b) of `budgets`, d [S, A]; `Infeasible` if empty.
 
-    Without budgets pi is deterministic in every visited state (see `deterministic_policy` for the others).
-    Raises ValueError for a cost or budget that is not finite or of another shape.
+    `solver` is None for the first that fits, or a name of the module docstring. Without budgets pi is deterministic in
+    every visited state by "simplex" and "policy" (see `deterministic_policy` for the others).
+    Raises ValueError for a cost or budget that is not finite or of another shape, and for another solver.
     """
     start, c = time.perf_counter(), checks.cost(mdp, cost)
     limits = Limits.of(mdp, budgets)
+    if solver is None:
+        solver = "policy" if not limits.b.size and c.size >= LARGE else "simplex"
+    if solver == "policy":
+        return _by_policies(mdp, c, limits, start)
     program = _program(mdp, c.ravel(), limits, none(c.size))
-    vertex = solve(program)
+    vertex = solve(program, _known(solver))
     if vertex is None:
         return _infeasible(program)
-    return finish(
-        mdp, limits, vertex, vertex.x, vertex.flow, limits.prices(vertex), c, "control", time.perf_counter() - start
-    )
+    seconds = time.perf_counter() - start
+    method = f"control ({solver})"
+    return finish(mdp, limits, vertex, vertex.x, vertex.flow, limits.prices(vertex), c, method, seconds)
 
 
-def optimal_control_dual(mdp: MDP, cost: ArrayLike, *, budgets: Budgets = ()) -> Solution | Infeasible:
+def _by_policies(mdp: MDP, c: FloatArray, limits: Limits, start: float) -> Solution:
+    """Policy iteration as a solver of the same linear program: its answer is a vertex, its value the multipliers."""
+    if limits.b.size:
+        raise ValueError(f"solver must be one of {', '.join(SOLVERS)} where there are budgets, but is 'policy'")
+    answer = rl(mdp, c, 0.0)
+    rho = answer.rho
+    vertex = Vertex(rho.ravel(), float(np.vdot(rho, c)), answer.V, np.zeros(0), np.zeros(0), answer.iterations)
+    seconds = time.perf_counter() - start
+    return finish(mdp, limits, vertex, rho, answer.V, np.zeros(0), c, "control (policy iteration)", seconds)
+
+
+def _known(solver: str) -> str:
+    if solver not in SOLVERS:
+        raise ValueError(f"solver must be one of {', '.join(SOLVERS)}, but is {solver!r}")
+    return solver
+
+
+def optimal_control_dual(
+    mdp: MDP, cost: ArrayLike, *, budgets: Budgets = (), solver: str = "simplex"
+) -> Solution | Infeasible:
     """The dual of `optimal_control`: max p0.V - b.y  s.t.  V <= cost + sum_k y_k d_k + gamma P V,  y >= 0.
 
     rho is the multiplier of the inequalities.  The same result from the other side; V is the simplex's own variable.
@@ -68,12 +104,13 @@ def optimal_control_dual(mdp: MDP, cost: ArrayLike, *, budgets: Budgets = ()) ->
         below=over(transposed, c.ravel(), -limits.rows.T.tocsr(), m),
         free=np.arange(S + m) < S,
     )
-    vertex = solve(program)
+    vertex = solve(program, _known(solver))
     if vertex is None:
         # V = min c / (1 - gamma) and y = 0 are feasible, so that the dual was unbounded.
         return _infeasible(_program(mdp, c.ravel(), limits, none(S * A)))
     V, y = vertex.x[:S], vertex.x[S:].clip(min=0.0) / limits.scale
-    return finish(mdp, limits, vertex, -vertex.below, V, y, c, "control, dual", time.perf_counter() - start)
+    seconds = time.perf_counter() - start
+    return finish(mdp, limits, vertex, -vertex.below, V, y, c, f"control, dual ({solver})", seconds)
 
 
 def deterministic_policy(mdp: MDP, cost: ArrayLike) -> FloatArray:
@@ -92,7 +129,12 @@ def deterministic_policy(mdp: MDP, cost: ArrayLike) -> FloatArray:
 
 
 def lpal(
-    mdp: MDP, rho_E: ArrayLike, features: ArrayLike | None = None, *, budgets: Budgets = ()
+    mdp: MDP,
+    rho_E: ArrayLike,
+    features: ArrayLike | None = None,
+    *,
+    budgets: Budgets = (),
+    solver: str = "simplex",
 ) -> Solution | Infeasible:
     """min_{rho in D} max_k <rho - rho_E, f_k> for costs f_k = features[:, :, k] [S, A, K]; None: one for each pair.
 
@@ -111,7 +153,7 @@ def lpal(
     gaps = over(rows, rows @ rho_E.ravel(), csr_array(-np.ones((F.shape[1], 1))), 1)
     objective = np.append(np.zeros(n), scale)
     program = _program(mdp, objective, limits, none(n + 1), gaps, free=np.arange(n + 1) == n)
-    vertex = solve(program)
+    vertex = solve(program, _known(solver))
     if vertex is None:
         return _infeasible(program)
     w = project_simplex(-vertex.below[limits.b.size :] / scale)
@@ -124,14 +166,16 @@ def lpal(
         vertex.flow,
         limits.prices(vertex),
         c,
-        "LPAL",
+        f"LPAL ({solver})",
         time.perf_counter() - start,
         psi,
         rho_E,
     )
 
 
-def match_l1(mdp: MDP, rho_E: ArrayLike, bound: float = 1.0, *, budgets: Budgets = ()) -> Solution | Infeasible:
+def match_l1(
+    mdp: MDP, rho_E: ArrayLike, bound: float = 1.0, *, budgets: Budgets = (), solver: str = "simplex"
+) -> Solution | Infeasible:
     """min_{rho in D} bound ||rho - rho_E||_1, the total variation match; |cost| <= bound (psi = Box(bound)).
 
     rho_E [S, A] >= 0 need not lie in D: an estimate from data is projected.  Raises ValueError for bound <= 0.
@@ -139,10 +183,12 @@ def match_l1(mdp: MDP, rho_E: ArrayLike, bound: float = 1.0, *, budgets: Budgets
     psi = Box(bound)
     eye = eye_array(mdp.S * mdp.A, format="csr")
     weights = np.full(mdp.S * mdp.A, psi.bound)
-    return _transport(mdp, rho_E, psi, eye, weights, budgets, "l1 matching")
+    return _transport(mdp, rho_E, psi, eye, weights, budgets, "l1 matching", solver)
 
 
-def match_wasserstein(mdp: MDP, rho_E: ArrayLike, metric: Any, *, budgets: Budgets = ()) -> Solution | Infeasible:
+def match_wasserstein(
+    mdp: MDP, rho_E: ArrayLike, metric: Any, *, budgets: Budgets = (), solver: str = "simplex"
+) -> Solution | Infeasible:
     """min_{rho in D} W_1(rho, rho_E) for edge lengths `metric` [S*A, S*A] or a graph, as `Lipschitz` takes them.
 
     `cost` is the Kantorovich potential.  `Infeasible` where masses differ: rho_E [S, A] sums to another number than
@@ -154,7 +200,7 @@ def match_wasserstein(mdp: MDP, rho_E: ArrayLike, metric: Any, *, budgets: Budge
     E = len(psi.lengths)
     ends = np.concatenate([psi.edges[:, 1], psi.edges[:, 0]])
     into = csr_array((np.repeat([1.0, -1.0], E), (ends, np.tile(np.arange(E), 2))), shape=(psi.size, E))
-    return _transport(mdp, rho_E, psi, into, psi.lengths, budgets, "Wasserstein matching")
+    return _transport(mdp, rho_E, psi, into, psi.lengths, budgets, "Wasserstein matching", solver)
 
 
 def _transport(
@@ -165,13 +211,14 @@ def _transport(
     weights: FloatArray,
     budgets: Budgets,
     method: str,
+    solver: str,
 ) -> Solution | Infeasible:
     """min weights.|f|  s.t.  rho = rho_E + into f, with f split into its positive and negative part."""
     start, rho_E, limits = time.perf_counter(), checks.measure(mdp, rho_E, "rho_E"), Limits.of(mdp, budgets)
     n, width = rho_E.size, 2 * weights.size
     moves = over(eye_array(n, format="csr"), rho_E.ravel(), hstack([-into, into], format="csr"), width)
     program = _program(mdp, np.concatenate([np.zeros(n), weights, weights]), limits, moves)
-    vertex = solve(program)
+    vertex = solve(program, _known(solver))
     if vertex is None:
         return _infeasible(program)
     # d value / d rho_E = -cost.
@@ -184,7 +231,7 @@ def _transport(
         vertex.flow,
         limits.prices(vertex),
         c,
-        method,
+        f"{method} ({solver})",
         time.perf_counter() - start,
         psi,
         rho_E,

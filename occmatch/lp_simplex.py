@@ -1,9 +1,9 @@
-"""Linear programs over occupancy measures, solved by the dual simplex method of HiGHS (Huangfu & Hall 2018).
+"""Linear programs over occupancy measures, by the dual simplex method of HiGHS (Huangfu & Hall 2018) or by `lp_highs`.
 
     min q.x   s.t.   M rho = p0,   E x = e,   B x <= b,   x = (rho, z),   rho >= 0,   M rho = d - gamma P' rho
 
 A simplex solution is basic: no more entries of x are positive than there are rows.  That is what makes policies of
-vertices deterministic, and what an interior-point method, which ends inside the optimal face, cannot give.
+vertices deterministic, and what the others, which end inside the optimal face, cannot give.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linprog
-from scipy.sparse import block_array, csr_array, eye_array
+from scipy.sparse import block_array, csc_array, csr_array, eye_array, vstack
 
 from occmatch.checks import FloatArray
 from occmatch.mdp import MDP
@@ -49,7 +49,10 @@ class Program:
 
 @dataclass(frozen=True, eq=False)
 class Vertex:
-    """A basic solution x [n], its objective, and the multipliers: d objective / d rhs of each block of rows."""
+    """A solution x [n], basic where the simplex method found it, and its objective.
+
+    `flow`, `equal`, `below` are the multipliers d objective / d rhs of each block of rows.
+    """
 
     x: FloatArray
     objective: float
@@ -76,8 +79,10 @@ def none(width: int) -> Rows:
     return Rows(csr_array((0, width)), np.zeros(0))
 
 
-def solve(program: Program) -> Vertex | None:
-    """An optimal vertex, or None where there is none: infeasible, or unbounded."""
+def solve(program: Program, solver: str = "simplex") -> Vertex | None:
+    """An optimal vertex (an optimum by "interior" or "pdlp"), or None where there is none: infeasible, or unbounded."""
+    if solver != "simplex":
+        return _large(program, solver)
     # An absolute tolerance on reduced costs is relative once the largest coefficient is 1.
     scale = float(np.abs(program.objective).max()) or 1.0
     flow, equal = program.flow.rhs.size, np.concatenate([program.flow.rhs, program.equal.rhs])
@@ -102,6 +107,22 @@ def solve(program: Program) -> Vertex | None:
                 iterations=int(result.nit),
             )
     return None
+
+
+def _large(program: Program, solver: str) -> Vertex | None:
+    from occmatch.lp_highs import run_highs  # loaded only where it is used
+
+    scale = float(np.abs(program.objective).max()) or 1.0
+    blocks = program.flow, program.equal, program.below
+    rows = csc_array(vstack([block.matrix for block in blocks], format="csc"))
+    high = np.concatenate([block.rhs for block in blocks])
+    low = np.concatenate([program.flow.rhs, program.equal.rhs, np.full(program.below.rhs.size, -np.inf)])
+    found = run_highs(program.objective / scale, rows, low, high, program.free, solver)
+    if found is None:
+        return None
+    x, objective, multipliers, iterations = found
+    ends = np.cumsum([block.rhs.size for block in blocks])[:-1]
+    return Vertex(x, scale * objective, *(scale * y for y in np.split(multipliers, ends)), iterations)
 
 
 def least_violation(program: Program) -> float:

@@ -11,7 +11,7 @@ from occmatch.checks import FloatArray
 from occmatch.lp_budgets import Limits
 from occmatch.lp_simplex import Vertex
 from occmatch.mdp import MDP
-from occmatch.occupancy import occupancy, policy
+from occmatch.occupancy import flow_residual, occupancy, policy
 from occmatch.regularisers import Box, Lipschitz, Simplex
 
 # What a basis solve leaves of an entry that is zero, relative to the largest of its row: 5e3 ulps.
@@ -24,7 +24,9 @@ class Solution:
 
     rho [S, A] = the occupancy measure of pi [S, A], `value` its objective; cost [S, A], V [S] and prices [m] (one a
     budget) a point of the dual, made feasible by a shift of V, and `bound` its objective.  Where rho visits a state
-    pi is the vertex's, elsewhere uniform.  `candidate` is what `certify` judges; prices have no part in it.
+    pi is the vertex's, elsewhere uniform.  `flow_residual` is (1 - gamma) ||d - p0 - gamma P' rho||_1 of the measure
+    as the solver claimed it, `excess` the most by which rho exceeds a budget.  `candidate` is what `certify` judges;
+    prices have no part in it.
     """
 
     rho: FloatArray
@@ -37,6 +39,8 @@ class Solution:
     method: str
     iterations: int
     seconds: float = field(repr=False)
+    flow_residual: float = 0.0
+    excess: float = 0.0
 
     @property
     def candidate(self) -> Candidate:
@@ -70,7 +74,9 @@ def finish(
     claimed = rho.reshape(mdp.shape).clip(min=0.0)
     claimed[claimed < ZERO_RTOL * claimed.max(axis=1, keepdims=True)] = 0.0
     pi = policy(claimed)
+    residual = (1.0 - mdp.gamma) * float(np.abs(flow_residual(mdp, rho.reshape(mdp.shape))).sum())
     rho = occupancy(mdp, pi)
+    over = (limits.rows @ rho.ravel() - limits.b) * limits.scale
     priced = cost + ((prices * limits.scale) @ limits.rows).reshape(mdp.shape)
     # Any V becomes feasible in the dual by the least step of one sweep: T(V + k) = T V + gamma k.
     V = V + ((priced + mdp.gamma * mdp.expect(V)).min(axis=1) - V).min() / (1.0 - mdp.gamma)
@@ -80,4 +86,5 @@ def finish(
     else:
         value = vertex.objective if isinstance(psi, Lipschitz) else psi.divergence(rho, rho_E)
         bound += psi.dual_value(cost, rho_E)
-    return Solution(rho, pi, cost, V, prices, value, bound, f"{method} (simplex)", vertex.iterations, seconds)
+    excess = max(0.0, float(over.max(initial=0.0)))
+    return Solution(rho, pi, cost, V, prices, value, bound, method, vertex.iterations, seconds, residual, excess)

@@ -26,7 +26,7 @@ MOST_STEPS = 500
 """Steps of conjugate gradients. Truncated earlier, their answer is still a direction of ascent."""
 
 INNER = 0.03
-"""Accuracy of the two policy solves, as a share of what is asked of the step: errors there are errors of the Hessian."""
+"""Accuracy of the two policy solves, as a share of what is asked of the step: their errors are those of the Hessian."""
 
 
 def krylov_step(

@@ -49,7 +49,10 @@ def has_newton(psi: Regulariser) -> bool:
 
 
 def solve(problem: Problem, max_iter: int = 200, tol: float = 0.0) -> Outcome:
-    """Newton's proposal, to a relative gap of `tol` (a gradient, where psi is constant). Raises ValueError where psi has no differentiable form."""
+    """Newton's proposal, to a relative gap of `tol` (a gradient, where psi is constant), or to rounding.
+
+    Raises ValueError where psi has no differentiable form.
+    """
     psi = problem.psi
     if not has_newton(psi):
         raise ValueError(

@@ -34,10 +34,10 @@ def irl(
     """IRL_psi(pi_E) = argmax_c -psi(c) + (min_pi -lam H(pi) + E_pi[c]) - E_piE[c] (Eq 3), from rho_E [S, A].
 
     `method`: "program", one convex program, any psi and lam >= 0; "ascent", proximal gradient ascent on the dual with
-    RL(c) inside (lam > 0); "newton", second order on the dual for differentiable psi, feature weights and l2 balls
-    (lam > 0). These two end where the relative gap or the gradient is `tol` (default 1e-8, and rounding for "newton")
-    or after `max_iter` steps (`momentum` as in `ascent`), and tell `progress` after each (see `rl`). Returns a Candidate
-    for the certificate to judge, or a typed failure. Raises ValueError for bad arguments.
+    RL(c) inside (lam > 0, `momentum` as in `ascent`); "newton", second order on the dual for differentiable psi,
+    feature weights and l2 balls (lam > 0). The last two end where the relative gap or the gradient is `tol` (default
+    1e-8, and rounding for "newton") or after `max_iter` steps, and tell `progress` after each (see `rl`).
+    Returns a Candidate for the certificate to judge, or a typed failure. Raises ValueError for bad arguments.
     """
     rho_E = checks.measure(mdp, rho_E, "rho_E")
     lam = checks.lam(lam, positive=method != "program")

@@ -23,7 +23,6 @@ from occmatch.mdp import MDP
 from occmatch.occupancy import flow_residual, occupancy, policy
 from occmatch.regularisers import Constant, FDivergence, Lipschitz, Regulariser, Surrogate
 
-
 ON_FLOW = 1e-12
 """Flow residual of an occupancy measure, as a share of its mass, that is rounding."""
 

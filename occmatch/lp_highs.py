@@ -1,0 +1,84 @@
+"""HiGHS by its own interface, for linear programs too large for the simplex method: interior point and PDLP.
+
+    interior   a primal-dual interior-point method without crossover: ends inside the optimal face, to about 1e-8
+    pdlp       restarted primal-dual hybrid gradients (Applegate et al. 2021): products with the matrix alone, 1e-7
+
+Neither ends at a vertex, and both answer to tolerances that are absolute: what they claim is moved onto D and judged
+afterwards like any other claim. HiGHS runs in a thread beside Python's, so that Ctrl-C stops it.
+"""
+
+from __future__ import annotations
+
+import threading
+
+import highspy
+import numpy as np
+from scipy.sparse import csc_array
+
+from occmatch.checks import FloatArray
+
+SOLVERS = {"interior": "ipm", "pdlp": "pdlp"}
+"""Name here -> HiGHS's."""
+
+TOLERANCE = 1e-8
+"""On residuals and on the relative gap; PDLP takes about ten times as many products for each further digit."""
+
+Answer = tuple[FloatArray, float, FloatArray, int]
+
+
+def run_highs(
+    objective: FloatArray,
+    rows: csc_array,
+    low: FloatArray,
+    high: FloatArray,
+    free: np.ndarray,
+    solver: str,
+    tolerance: float = TOLERANCE,
+) -> Answer | None:
+    """(x, objective, multipliers of the rows, iterations) of min objective.x, low <= rows x <= high, x >= 0 but `free`.
+
+    None where HiGHS finds no optimum. Raises KeyboardInterrupt after HiGHS has been stopped.
+    """
+    model = highspy.HighsLp()
+    model.num_col_, model.num_row_ = objective.size, low.size
+    model.col_cost_ = objective
+    model.col_lower_ = np.where(free, -highspy.kHighsInf, 0.0)
+    model.col_upper_ = np.full(objective.size, highspy.kHighsInf)
+    model.row_lower_, model.row_upper_ = low, high
+    model.a_matrix_.format_ = highspy.MatrixFormat.kColwise
+    model.a_matrix_.start_, model.a_matrix_.index_ = rows.indptr, rows.indices
+    model.a_matrix_.value_ = rows.data
+    highs = highspy.Highs()
+    for name, value in (
+        ("output_flag", False),
+        ("solver", SOLVERS[solver]),
+        ("run_crossover", "off"),
+        ("kkt_tolerance", tolerance),
+    ):
+        highs.setOptionValue(name, value)
+    highs.HandleUserInterrupt = True
+    highs.passModel(model)
+    _run(highs)
+    if highs.getModelStatus() != highspy.HighsModelStatus.kOptimal:
+        return None
+    solution, info = highs.getSolution(), highs.getInfo()
+    iterations = info.ipm_iteration_count if solver == "interior" else info.pdlp_iteration_count
+    return (
+        np.array(solution.col_value),
+        float(info.objective_function_value),
+        np.array(solution.row_dual),
+        int(iterations),
+    )
+
+
+def _run(highs: highspy.Highs) -> None:
+    """`highs.run` in a thread that Ctrl-C cancels."""
+    thread = threading.Thread(target=highs.run, daemon=True)
+    thread.start()
+    try:
+        while thread.is_alive():
+            thread.join(0.1)
+    except KeyboardInterrupt:
+        highs.cancelSolve()
+        thread.join()
+        raise
