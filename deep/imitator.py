@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from deep import bc, costs, costs_method, envs
+from deep import bc, costs, costs_method, diagnostics, envs
 from deep.config import GailConfig
 from deep.costs import Side
 from deep.learner import Learner, adam_state, below, load_adam_state, torch_generator
@@ -111,6 +111,7 @@ class Imitator:
             mine, theirs = costs.scores(self.margin, learner), costs.scores(self.margin, expert)
             found = self.player.diagnostics(mine, theirs)
         rewards, end_value = self._rewards(batch, mine.margins)
+        found |= diagnostics.measures(found, rewards, batch.terminated)
         metrics = self.learner.improve(batch, rewards, end_value, self._cloning_term())
         if self.config.cost.update_normaliser:
             self.margin.normaliser.update(self.margin.continuous(batch.flat("obs"), batch.flat("acts")))

@@ -20,6 +20,7 @@ COLUMNS: tuple[tuple[str, str, str], ...] = (
     ("share", "of expert", "{:.0%}"),
     ("accuracy_learner", "D learner", "{:.0%}"),
     ("accuracy_expert", "D expert", "{:.0%}"),
+    ("margin_gap", "gap", "{:.1f}"),
     ("kl", "KL", "{:.4f}"),
     ("step_accepted", "step", "{:.2g}"),
 )

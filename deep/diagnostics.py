@@ -1,0 +1,159 @@
+"""Does training converge? Numbers that say so, and how to read them.
+
+    python -m deep.diagnostics runs/gail-HalfCheetah-v4-s0
+
+At the saddle point of Eq 16 the discriminator cannot tell the two sides apart: accuracy near one half on each, margins
+near 0 on both, and for the logistic loss a risk near 2 log 2, because the risk is 2 log 2 - 2 JS of the normalised
+measures (Eq 15). On the way there the sides must stay close enough for the policy to learn from their difference. Two
+things go wrong. The discriminator tells the sides apart at sight: accuracies near 1 and a gap between the margins that
+grows, so that all that the policy does is as wrong as everything else. Or the policy's side fails: steps that the line
+search refuses, a direction that conjugate gradients have not found, a value net that explains nothing.
+
+`measures` adds to the metrics of an iteration; `read` judges the last part of a run by the rules below, whose marks
+come from the two runs of docs/reading_a_run.md and are rules of thumb.
+"""
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import tyro
+from rich.console import Console
+from rich.table import Table
+
+from deep import run
+from deep.cli import main_guard
+from deep.run import Metrics, Run
+
+PART = 0.2  # share of the iterations, the last ones, that are judged
+LEAST = 10  # iterations without which nothing is said
+
+
+def measures(found: Metrics, rewards: np.ndarray, terminated: np.ndarray) -> Metrics:
+    """The gap between the mean margins of the two sides, and the learned reward by outcome: its mean over the steps
+    that end the task, and over all others; rewards and terminated [T, E]. A mean over no steps is left out.
+    """
+    more: Metrics = {"margin_gap": found["margin_learner"] - found["margin_expert"]}
+    for name, rows in (("reward_at_end", terminated), ("reward_elsewhere", ~terminated)):
+        if rows.any():
+            more[name] = float(rewards[rows].mean())
+    return more
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One number of the last part of a run, and what it says; `well` is None where it says neither good nor bad."""
+
+    name: str
+    value: float
+    well: bool | None
+    says: str
+
+
+@dataclass(frozen=True)
+class Rule:
+    """Reads one number x: well below `good`, ill above `bad`, and in between it depends; `sign` -1 turns them round."""
+
+    name: str
+    good: float
+    bad: float
+    well: str
+    ill: str
+    sign: int = 1
+
+    def judge(self, x: float) -> Finding:
+        if self.sign * x <= self.sign * self.good:
+            return Finding(self.name, x, True, self.well)
+        if self.sign * x >= self.sign * self.bad:
+            return Finding(self.name, x, False, self.ill)
+        return Finding(self.name, x, None, "in between: look at where it is going")
+
+
+APART = "it knows this side at sight: raise cost.gradient-penalty, lower cost.lr or cost.steps, or start from cloning"
+RULES = (
+    Rule("accuracy_learner", 0.85, 0.97, "the discriminator takes some of the learner for the expert", APART),
+    Rule("accuracy_expert", 0.85, 0.97, "the discriminator takes some of the expert for the learner", APART),
+    Rule("margin_gap", 3.0, 8.0, "the sides overlap", "the sides lie far apart, and a reward that far away is flat"),
+    Rule("cg_residual", 0.1, 0.5, "the natural direction is solved for", "it is not: raise trpo.cg-iterations"),
+    Rule(
+        "refused",
+        0.1,
+        0.5,
+        "the line search accepts the steps",
+        "it refuses them: the advantages are noise, or the bound on the KL too wide",
+    ),
+    Rule(
+        "explained_variance",
+        0.5,
+        0.0,
+        "the value net predicts the returns",
+        "it predicts nothing: more value.epochs, or rewards that move too fast",
+        -1,
+    ),
+)
+
+
+def read(metrics: list[Metrics]) -> list[Finding]:
+    """What the last PART of a run's metrics says; a rule without its number is left out. Raises ValueError for fewer
+    than LEAST iterations.
+    """
+    if len(metrics) < LEAST:
+        raise ValueError(f"a run must have at least {LEAST} iterations to be read, but has {len(metrics)}")
+    last = metrics[-max(LEAST, round(PART * len(metrics))) :]
+
+    def mean(name: str, of: list[Metrics] = last) -> float | None:
+        values = [m[name] for m in of if name in m]
+        return float(np.mean(values)) if values else None
+
+    numbers = {rule.name: mean(rule.name) for rule in RULES}
+    numbers["refused"] = float(np.mean([m["step_accepted"] == 0 for m in last]))
+    found = [rule.judge(x) for rule in RULES if (x := numbers[rule.name]) is not None]
+    return [*found, *_outcome(mean)]
+
+
+def _outcome(mean: Callable[[str], float | None]) -> list[Finding]:
+    """Whether ending is paid better than going on."""
+    end, going = mean("reward_at_end"), mean("reward_elsewhere")
+    if end is None or going is None:
+        return []
+    if end > going:
+        return [
+            Finding("reward_at_end", end, None, f"ending pays more than going on ({going:.3g}): meant, if it succeeds")
+        ]
+    return [
+        Finding("reward_at_end", end, None, f"going on pays more ({going:.3g}) than ending: meant, if ending fails")
+    ]
+
+
+def table(name: str, findings: list[Finding]) -> Table:
+    """The findings, one a row."""
+    out = Table(title=f"{name}: means over the last part of the run")
+    for column in ("number", "value", "", "what it says"):
+        out.add_column(column, justify="right" if column == "value" else "left")
+    words = {True: "well", False: "ILL", None: "-"}
+    for f in findings:
+        out.add_row(f.name, f"{f.value:.3g}", words[f.well], f.says)
+    return out
+
+
+@dataclass(frozen=True)
+class Request:
+    """Say what the metrics of a run mean."""
+
+    run: Annotated[Path, tyro.conf.Positional]
+    """Run folder of deep.gail or deep.expert."""
+
+
+def main(request: Request, console: Console) -> list[Finding]:
+    """Print the table; returns the findings."""
+    run.read_json(request.run / "config.json")  # one line for a folder that holds no run
+    findings = read(Run(request.run).metrics())
+    console.print(table(str(request.run), findings))
+    return findings
+
+
+if __name__ == "__main__":
+    main_guard(lambda: main(tyro.cli(Request, prog="python -m deep.diagnostics", args=sys.argv[1:]), Console()))
