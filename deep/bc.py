@@ -116,7 +116,7 @@ def execute(config: CloningConfig, record: Run, console: Console) -> dict[str, A
     }
     run.save_tensors(record.folder / "policy.safetensors", policy.state_dict())
     run.write_json(record.folder / "result.json", result)
-    console.print(table(config.env, found.rows(), found.reference))
+    console.print(table(config.env, found.rows(), found.random.mean, found.reference))
     return result
 
 

@@ -115,7 +115,7 @@ def bundle(request: Bundle, console: Console) -> dict[str, Any]:
         env, policy, request.episodes, np.random.SeedSequence([config.seed, EVALUATION]), 0
     )
     rows = [Row("random", random, None), Row("expert", stochastic, deterministic)]
-    console.print(table(env, rows, stochastic.mean))
+    console.print(table(env, rows, random.mean, stochastic.mean))
 
     p, seed = protocol(env), np.random.SeedSequence([config.seed, SAMPLING])
     number = max(p.trajectories)

@@ -19,7 +19,7 @@ from deep.cli import main_guard, parse
 from deep.config import GailConfig, as_dict, gail_defaults
 from deep.expert import recorded
 from deep.imitator import Imitator
-from deep.result import PERIODIC, compare, evaluate_policy, learning_curve, steps_to, table
+from deep.result import PERIODIC, compare, evaluate_policy, learning_curve, normalised, steps_to, table
 from deep.run import Metrics, Run
 
 
@@ -67,7 +67,7 @@ def close(imitator: Imitator, record: Run, seconds: float, console: Console) -> 
     policies = {"behavioural cloning": imitator.clone()[0], method: imitator.averaged}
     expert = recorded(env, config.demos)
     found = compare(env, policies, expert, config.final_episodes, config.seed, config.threads)
-    metrics, reference = record.metrics(), found.reference
+    metrics, reference, zero = record.metrics(), found.reference, found.random.mean
     cloning = found.fields("behavioural cloning")
     result = {
         "env": env,
@@ -80,7 +80,7 @@ def close(imitator: Imitator, record: Run, seconds: float, console: Console) -> 
         "bc_return_deterministic": cloning["return_deterministic_mean"],
         **found.fields(method),
         "steps_to_90": {
-            kind: None if reference is None else steps_to(metrics, key, 0.9 * reference)
+            kind: None if reference is None else steps_to(metrics, key, zero + 0.9 * (reference - zero))
             for kind, key in (("stochastic", "eval_return"), ("deterministic", "eval_return_deterministic"))
         },
         "config": as_dict(config),
@@ -91,14 +91,14 @@ def close(imitator: Imitator, record: Run, seconds: float, console: Console) -> 
     lines = {} if reference is None else {"expert": reference}
     lines |= {"behavioural cloning": cloning["return_mean"], "random": found.random.mean}
     learning_curve(metrics, env, lines, record.folder / "learning_curve.png")
-    console.print(table(env, found.rows(), reference))
+    console.print(table(env, found.rows(), zero, reference))
     return result
 
 
 def execute(config: GailConfig, record: Run, console: Console) -> dict[str, Any]:
     """Train and close; returns what result.json holds."""
     expert = recorded(config.env, config.demos)
-    reference = None if expert is None else expert["stochastic"]["mean"]
+    ends = None if expert is None else (expert["random"]["mean"], expert["stochastic"]["mean"])
     began = time.monotonic()
     imitator = Imitator(config)
     checkpoint = record.latest()
@@ -106,7 +106,7 @@ def execute(config: GailConfig, record: Run, console: Console) -> dict[str, Any]
         imitator.load_state_dict(checkpoint.tensors)
     try:
         lines = (
-            m | {"share": m["train_return"] / reference} if reference and "train_return" in m else m
+            m | {"score": normalised(m["train_return"], *ends)} if ends and "train_return" in m else m
             for m in train(imitator, record)
         )
         lines = tracking.follow(lines, config.wandb, record.folder, as_dict(config))

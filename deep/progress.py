@@ -17,7 +17,7 @@ LINE_EVERY = 10.0  # seconds between plain lines
 # metric name, label, format
 COLUMNS: tuple[tuple[str, str, str], ...] = (
     ("train_return", "return", "{:.0f}"),
-    ("share", "of expert", "{:.0%}"),
+    ("score", "score", "{:.0%}"),
     ("accuracy_learner", "D learner", "{:.0%}"),
     ("accuracy_expert", "D expert", "{:.0%}"),
     ("margin_gap", "gap", "{:.1f}"),

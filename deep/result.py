@@ -52,21 +52,22 @@ def evaluate_random(env: str, episodes: int, seed: np.random.SeedSequence, threa
     return evaluate(env, lambda obs: act(obs, rng), episodes, int(states.generate_state(1)[0]), threads)
 
 
-def table(env: str, rows: list[Row], expert: float | None) -> Table:
-    """mean +- std of every row, and its share of the expert's mean."""
+def table(env: str, rows: list[Row], random: float, expert: float | None) -> Table:
+    """mean +- std of every row, and the score of its first policy: 0 for random actions, 100% for the expert."""
     out = Table(title=f"{env}: return, mean ± std over episodes")
     for name in ("policy", "stochastic", "deterministic", "length"):
         out.add_column(name, justify="left" if name == "policy" else "right")
-    if expert:
-        out.add_column("of expert", justify="right")
+    scored = normalised(0.0, random, expert) is not None
+    if scored:
+        out.add_column("score", justify="right")
     for row in rows:
         cells = [row.name]
         for returns in (row.stochastic, row.deterministic):
             cells.append("" if returns is None else f"{returns.mean:,.1f} ± {returns.std:,.1f}")
         first = row.stochastic or row.deterministic
         cells.append("" if first is None else f"{first.lengths.mean():.0f}")
-        if expert:
-            cells.append("" if first is None else f"{first.mean / expert:.0%}")
+        if scored:
+            cells.append("" if first is None else f"{normalised(first.mean, random, expert):.0%}")
         out.add_row(*cells)
     return out
 
