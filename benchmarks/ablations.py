@@ -1,0 +1,189 @@
+"""What each choice is worth: one setting changed at a time, several seeds, with tests.
+
+    python benchmarks/ablations.py --envs CartPole-v0 --steps 20000 --plain
+    python benchmarks/ablations.py --envs Hopper-v4 --studies warm-start penalty
+    python benchmarks/ablations.py --envs Reacher-v4 --studies lambda --seeds 7        the paper's experiment
+
+The base is the fast preset; with --plain, without any cloning, which on easy tasks hides everything else. Every run is
+a cell of deep.sweep and a line of docs/benchmarks/ablations.jsonl; what is there is not run again. The table,
+docs/benchmarks/ablations.md, is made of all its lines that belong to a study; --table only writes it.
+"""
+
+import dataclasses
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tyro
+from rich.console import Console
+
+from deep import stats, sweep_lines
+from deep.config import GailConfig, from_dict, gail_defaults
+from deep.result import normalised
+from deep.run import write_atomic
+from deep.sweep import command, missing, sweep
+from deep.sweep_grid import Cell, cell
+from deep.sweep_lines import Line
+from deep.sweep_run import perform
+
+OUT = Path(__file__).parent.parent / "docs" / "benchmarks" / "ablations.jsonl"
+Change = dict[str, Any]
+PLAIN: Change = {"bc_init": False, "bc_weight": 0.0}
+STUDIES: dict[str, dict[str, Change]] = {
+    "warm-start": {
+        "cloning start only": {"bc_weight": 0.0},
+        "cloning term only": {"bc_init": False},
+        "no cloning": PLAIN,
+    },
+    "average": {"last policy instead of the average": {"average": 0.0}},
+    "penalty": {f"gradient penalty {w:g}": {"cost.gradient_penalty": w} for w in (0.0, 1.0, 10.0)},
+    "batch": {f"{n:,} pairs an iteration": {"learner.batch": n} for n in (500, 2000, 5000)},
+    "steps": {f"discriminator steps: {n}": {"cost.steps": n} for n in (1, 2, 20)},
+    "lambda": {f"lambda {x:g}": {"entropy": x} for x in (1e-3, 1e-2)},
+    "loss": {f"loss {name}": {"loss": name} for name in ("exponential", "exponential_linear", "smoothed_hinge")},
+    "absorbing": {"absorbing state": {"absorbing": True}},
+}
+"""For each study the settings that are set against the base."""
+REPS = 2000
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to run."""
+
+    envs: tuple[str, ...] = ("CartPole-v0",)
+    """Tasks with bundled demonstrations."""
+    studies: tuple[str, ...] = tuple(STUDIES)
+    """Which settings to change."""
+    trajectories: int | None = None
+    """Demonstrations; the least of the paper's protocol where left out."""
+    steps: int | None = None
+    """Environment steps of a run; the preset's for the task where left out."""
+    seeds: int = 3
+    """Training seeds of each setting, from 0."""
+    plain: bool = False
+    """No cloning in the base nor in what is set against it."""
+    jobs: int = 0
+    """Runs at a time, on Ray; 0: as many as cores; 1: one after another in this process, without Ray."""
+    out: Path = OUT
+    """The results file; the table is written beside it."""
+    runs: Path = Path("runs/ablations")
+    """Folder of the runs in progress."""
+    table: bool = False
+    """Only write the table."""
+
+
+def change(config: GailConfig, changes: Change) -> GailConfig:
+    """A configuration with settings changed, those of a part named with a dot."""
+    for name, value in changes.items():
+        part, _, inner = name.rpartition(".")
+        if part:
+            value = dataclasses.replace(getattr(config, part), **{inner: value})
+        config = dataclasses.replace(config, **{part or inner: value})
+    return config
+
+
+def base(env: str, trajectories: int, seed: int, steps: int | None, plain: bool) -> GailConfig:
+    """What settings are set against."""
+    config = cell("gail", env, trajectories, seed, steps=steps).config
+    return change(config, PLAIN if plain else {})
+
+
+def cells(request: Request) -> list[Cell]:
+    """The base and what is set against it, seed by seed."""
+    changes = [{}, *(c for study in request.studies for c in STUDIES[study].values())]
+    found = [
+        Cell("gail", change(base(env, request.trajectories or least(env), seed, request.steps, request.plain), c))
+        for seed in range(request.seeds)
+        for env in request.envs
+        for c in changes
+    ]
+    return list(dict.fromkeys(found))  # without cloning is the plain base itself
+
+
+def least(env: str) -> int:
+    return gail_defaults(env).trajectories
+
+
+def score(line: Line) -> float:
+    """0 for random actions, 1 for the expert; the return itself where no expert is known."""
+    found = normalised(line["return_mean"], line["random_return"], line["expert_return"])
+    return line["return_mean"] if found is None else found
+
+
+def row(name: str, scores: np.ndarray, base: np.ndarray | None) -> str:
+    """Normalised scores, and whether they are better than the base's."""
+    rng = np.random.default_rng(0)
+    middle = stats.stratified_bootstrap(stats.iqm, scores, rng, REPS)
+    cells = [name, f"{middle.point:.3f}", f"{middle.low:.3f} to {middle.high:.3f}"]
+    if base is None:
+        cells += ["", ""]
+    else:
+        better = stats.probability_of_improvement(scores, base, rng, REPS)
+        cells += [f"{better.point:.2f} ({better.low:.2f} to {better.high:.2f})", f"{stats.rank_sum(scores, base):.3f}"]
+    return f"| {' | '.join(cells)} | {len(scores)} |"
+
+
+def tables(found: list[Line]) -> str:
+    """One table for each task, number of demonstrations and of steps, and base."""
+    scores: dict[GailConfig, float] = {}
+    for line in found:
+        config = dataclasses.replace(from_dict(GailConfig, line["config"]), threads=1)
+        scores[config] = score(line)
+    seeds = sorted({c.seed for c in scores})
+    named = {name: c for study in STUDIES.values() for name, c in study.items()}
+    text = []
+    for plain in (False, True):
+        for env, number, steps in dict.fromkeys((c.env, c.trajectories, c.steps) for c in scores):
+            rows = []
+            for name, c in ({"base": {}} | named).items():
+                configs = [change(base(env, number, seed, steps, plain), c) for seed in seeds]
+                here = [scores[config] for config in configs if config in scores]
+                if here and not (plain and name in STUDIES["warm-start"]):
+                    rows.append((name, np.array(here)))
+            if len(rows) > 1 and rows[0][0] == "base":
+                some = "trajectory" if number == 1 else "trajectories"
+                start = "without cloning" if plain else "fast preset"
+                text.append(f"\n## {env}, {number} {some}, {steps:,} steps, {start}\n")
+                text.append(
+                    "| setting | IQM of the score | 95 % interval | P(better than base) | p, rank sum | seeds |"
+                )
+                text.append("| --- | --- | --- | --- | --- | --- |")
+                text += [row(name, mine, rows[0][1] if i else None) for i, (name, mine) in enumerate(rows)]
+    return "\n".join(text)
+
+
+def document(found: list[Line]) -> str:
+    commits = ", ".join(sorted({line["commit"][:7] for line in found}))
+    return f"""# Ablations
+
+One setting changed at a time, by `python benchmarks/ablations.py`: score of the stochastic policy at the end of
+training (0 random actions, 1 the expert), interquartile mean over seeds (with three of them the mean) and its bootstrap
+interval; the probability that a run beats one of the base, with its interval; and the one-sided p-value of Wilcoxon's
+rank-sum test that it does not, which with three seeds against three cannot be below 0.05. Every run is a line of
+[ablations.jsonl](ablations.jsonl), made at {commits}.
+{tables(found)}
+"""
+
+
+def main(request: Request) -> None:
+    for name in request.studies:
+        if name not in STUDIES:
+            raise ValueError(f"studies must be of {', '.join(STUDIES)}, but has {name}")
+    console, failures = Console(), 0
+    if not request.table and request.jobs == 1:
+        with sweep_lines.Writer(request.out) as writer:
+            for one in missing(cells(request), request.out):
+                writer.append(perform(one, request.runs))
+                console.print(command(one), soft_wrap=True, highlight=False)
+    elif not request.table:
+        failures = sweep(cells(request), request.out, console, runs=request.runs, jobs=request.jobs)
+    write_atomic(request.out.with_suffix(".md"), document(sweep_lines.read(request.out)).encode())
+    if failures:
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Request, description=__doc__))
