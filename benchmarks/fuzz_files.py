@@ -85,13 +85,16 @@ def run_kind(kind: str, request: Request, folder: Path, console: Console) -> lis
     """All files of a kind that have no result yet; returns the results."""
     total = request.files * SHARES[kind] // 100
     log = request.out / f"{kind}-{request.seed}.jsonl"
-    done = [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
+    text = log.read_text() if log.exists() else ""
+    whole = text[: text.rfind("\n") + 1]  # without a line that a kill cut short
+    log.write_text(whole)
+    done = [json.loads(line) for line in whole.splitlines()]
     good = seeds(kind, np.random.default_rng([request.seed, KINDS.index(kind)]))
     path = folder / kind / "file"
     path.parent.mkdir()
     write(good[0], path)
     reader(kind)(path)  # imports everything once, before the forks
-    with open(log, "a") as lines:
+    with open(log, "a", buffering=1) as lines:
         for i in track(range(len(done), total), kind, console=console, transient=True):
             damaged = case(kind, i, good, request.seed)
             write(damaged, path)

@@ -79,11 +79,13 @@ def _npz(folder: Path, rng: np.random.Generator) -> list[Case]:
         buffer = io.BytesIO()
         np.savez(buffer, allow_pickle=True, **arrays)
         found.append({"": buffer.getvalue()})
-    header = b"{'descr': '<f8', 'fortran_order': False, 'shape': (4194304, 2), }".ljust(117) + b"\n"
-    for name in ("obs.npy", "../obs.npy", "/etc/obs.npy"):
+    header = b"{'descr': '|i1', 'fortran_order': False, 'shape': (16777216, 1), }".ljust(117) + b"\n"
+    zeros = b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header + bytes(2**24)
+    for name in ("obs.npy", "../obs.npy", "/etc/obs.npy"):  # 16 MiB in 16 KiB, and 128 MiB once they are float64
         buffer = io.BytesIO()
-        with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:  # 64 MiB of zeros in 64 KiB
-            archive.writestr(name, b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header + bytes(2**26))
+        with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+            for member in (name, "acts.npy", "lengths.npy"):
+                archive.writestr(member, zeros)
         found.append({"": buffer.getvalue()})
     found.append({"": pickle.dumps(Trap())})
     return found

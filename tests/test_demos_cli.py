@@ -96,7 +96,9 @@ def test_show_finds_bundled_demonstrations_by_the_task(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     assert shown(ENV, capsys)["return"] == "unknown: pairs were left out"
-    with pytest.raises(DemoError, match="Nothing-v0: must be a file, a folder or the id of a local Minari data set, but there"):
+    with pytest.raises(
+        DemoError, match="Nothing-v0: must be a file, a folder or the id of a local Minari data set, but there"
+    ):
         __main__.main(["show", "Nothing-v0"])
 
 

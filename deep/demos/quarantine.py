@@ -42,20 +42,15 @@ def read(path: Path, kind: str) -> Demos:
 def run_child(path: Path, kind: str, out: IO[bytes]) -> tuple[int, bytes]:
     """Exit status and standard error of the child, whose standard output is the file `out`."""
     most = 2 * seconds(size(path))
-    child = subprocess.Popen(
-        [sys.executable, "-c", CODE, str(ROOT), os.fspath(path), kind],
-        stdin=subprocess.DEVNULL,
-        stdout=out,
-        stderr=subprocess.PIPE,
-        env=os.environ | SETTINGS,
-    )
-    try:
-        _, errors = child.communicate(timeout=most)
-    except subprocess.TimeoutExpired:
-        raise DemoError(f"must be read in {most} s, but was not") from None
-    finally:
-        child.kill()
-        child.wait()
+    command = [sys.executable, "-c", CODE, str(ROOT), os.fspath(path), kind]
+    settings = os.environ | SETTINGS
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.PIPE, env=settings) as child:
+        try:
+            _, errors = child.communicate(timeout=most)
+        except subprocess.TimeoutExpired:
+            raise DemoError(f"must be read in {most} s, but was not") from None
+        finally:
+            child.kill()
     return child.returncode, errors
 
 
