@@ -14,7 +14,8 @@ from typing import Any
 
 from occmatch import examples
 from occmatch.bellman import RL, hard_backup, policy_backup, q_values, rl, soft_backup, value_bounds
-from occmatch.linear import solve_policy, solve_visits
+from occmatch.linear import Stalled, solve_policy, solve_visits
+from occmatch.matrix_free import MatrixFree
 from occmatch.mdp import MDP, Layout
 from occmatch.occupancy import (
     causal_entropy,
@@ -26,6 +27,7 @@ from occmatch.occupancy import (
     policy,
     visits,
 )
+from occmatch.progress import Report
 from occmatch.sampling import Trajectories, empirical, sample_trajectories
 
 # Name -> the module that defines it (a module of that name itself where the two agree and it defines none).
@@ -50,6 +52,10 @@ _LAZY = {
     "Infeasible": "candidate",
     "Unbounded": "candidate",
     "match": "matching",
+    "save": "saved",
+    "load_mdp": "saved",
+    "load_rl": "saved",
+    "load_candidate": "saved",
     "certify": "certificate",
     "Certificate": "certificate",
     "plots": "plots",
@@ -57,6 +63,7 @@ _LAZY = {
 
 __all__ = [
     "MDP",
+    "MatrixFree",
     "Layout",
     "examples",
     "occupancy",
@@ -79,6 +86,8 @@ __all__ = [
     "value_bounds",
     "RL",
     "rl",
+    "Stalled",
+    "Report",
     *_LAZY,
 ]
 

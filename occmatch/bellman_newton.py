@@ -7,7 +7,7 @@ not solved beyond what `tol` needs (Kelley 1995, section 6.3).  A step that lead
 times better, until that changes nothing: exact steps may go up too.  The middle of T V - V needs no solve: a constant
 k has value k/(1-gamma) under every policy.
 
-Where no sparse step goes on (a system that stalls, or 30 steps without progress) accelerated sweeps take over.
+Where no sparse step goes on (a system that stalls, or 100 steps without progress) accelerated sweeps take over.
 """
 
 from __future__ import annotations
@@ -37,8 +37,9 @@ _RETRY, _TIGHTEST = 1e-2, 1e-8
 # Eisenstat & Walker's gamma in eta = 0.9 (|F_k| / |F_k-1|)^2.
 _EW = 0.9
 
-# Steps without a new best before sweeps take over: policy iteration may go up for ten on a long way to a goal.
-_PATIENCE = 30
+# Steps without a new best before sweeps take over: on a gridworld with random costs policy iteration
+# takes 70 at gamma 0.999, and goes up for most of them.
+_PATIENCE = 100
 
 # From here on a policy matrix written in place is cheaper than a product of sparse matrices, its pattern included.
 _LARGE = 20_000

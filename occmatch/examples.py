@@ -1,7 +1,8 @@
 """Finite MDPs with known answers, and random ones; all sizes by argument.
 
 An example is an MDP; where a cost belongs to it, `<name>_cost` returns it [S, A] (the policy minimises).  Tables of
-Gymnasium environments and the finite-horizon lift are made in `gym_tables` and `horizon` and named here too.
+Gymnasium environments, the finite-horizon lift, and the larger worlds (mazes, lakes, queues, MountainCar and Pendulum)
+are made in modules of their own and named here too.
 """
 
 from __future__ import annotations
@@ -11,23 +12,51 @@ from scipy.sparse import csr_array
 
 from occmatch import checks
 from occmatch.checks import FloatArray
+from occmatch.examples_control import mountain_car, mountain_car_cost, pendulum, pendulum_cost
+from occmatch.examples_events import event_free, event_mdp
+from occmatch.examples_grids import (
+    frozen_lake,
+    frozen_lake_cost,
+    gridworld_free,
+    lake_holes,
+    maze,
+    maze_cost,
+    maze_walls,
+)
+from occmatch.examples_queues import tandem_queue, tandem_queue_cost, tandem_queue_free
 from occmatch.gym_tables import from_gymnasium, gymnasium_cost
 from occmatch.horizon import finite_horizon, horizon_cost
 from occmatch.mdp import MDP, Layout
 
 __all__ = [
+    "event_free",
+    "event_mdp",
     "finite_horizon",
     "from_gymnasium",
+    "frozen_lake",
+    "frozen_lake_cost",
     "garnet",
     "grid_layout",
     "gridworld",
     "gridworld_cost",
+    "gridworld_free",
     "gymnasium_cost",
     "horizon_cost",
+    "lake_holes",
+    "maze",
+    "maze_cost",
+    "maze_walls",
+    "mountain_car",
+    "mountain_car_cost",
+    "pendulum",
+    "pendulum_cost",
     "puterman",
     "puterman_cost",
     "river_swim",
     "river_swim_cost",
+    "tandem_queue",
+    "tandem_queue_cost",
+    "tandem_queue_free",
     "two_state_chain",
 ]
 

@@ -40,6 +40,7 @@ ARROWS = {
         # statements
         "losses": "",
         "candidate": "",
+        "saved": "checks mdp matrix_free bellman candidate",
         "regularisers": "checks mdp losses candidate",
         "cvx": "mdp losses regularisers",
         # solvers

@@ -1,0 +1,151 @@
+"""MDPs, answers and candidates in files: npz archives of plain arrays, read without unpickling anything.
+
+A file is written beside its place and then moved there, so that a stopped program leaves the old file or the new one
+and never half of one.  A file that is not what is asked for raises one line that names it, the key, what was expected
+and what was found; arrays go through the same checks as arguments do, so that a loaded MDP is a valid one.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from scipy.sparse import csr_array
+
+from occmatch import checks
+from occmatch.bellman import RL
+from occmatch.candidate import Candidate
+from occmatch.matrix_free import AnyMDP
+from occmatch.mdp import MDP, Layout
+
+__all__ = ["load_candidate", "load_mdp", "load_rl", "save"]
+
+
+def save(path: str | Path, thing: MDP | RL | Candidate) -> None:
+    """Write an MDP, an answer of `rl` (without its MDP) or a candidate (without its history) to `path`, whole or not.
+
+    Raises OSError where there is no room, ValueError for anything else than these three.
+    """
+    if isinstance(thing, MDP):
+        kind, arrays = "mdp", _mdp_arrays(thing)
+    elif isinstance(thing, RL):
+        names = ("V", "pi", "error", "iterations", "method", "lam")
+        kind, arrays = "rl", {name: np.asarray(getattr(thing, name)) for name in names}
+    elif isinstance(thing, Candidate):
+        names = ("rho", "cost", "V", "pi", "lam", "method", "attained", "iterations", "seconds", "margin", "gradient")
+        values = {name: getattr(thing, name) for name in names}
+        kind, arrays = "candidate", {name: np.asarray(value) for name, value in values.items() if value is not None}
+    else:
+        raise ValueError(f"thing must be an MDP, an RL or a Candidate, but is {type(thing).__name__}")
+    _write(Path(path), {"kind": np.asarray(kind), **arrays})
+
+
+def load_mdp(path: str | Path) -> MDP:
+    """The MDP that `save` wrote.  Raises ValueError for a file that holds none, FileNotFoundError for no file."""
+    data = _read(Path(path), "mdp")
+    data_, indices, indptr = (_array(path, data, f"P_{part}", 1) for part in ("data", "indices", "indptr"))
+    p0 = _array(path, data, "p0", 1)
+    layout = None
+    if "cells" in data or "moves" in data:
+        cells, moves = (_array(path, data, name, 2).tolist() for name in ("cells", "moves"))
+        layout = Layout(tuple(map(tuple, cells)), tuple(map(tuple, moves)))
+    try:
+        P = csr_array((data_, indices, indptr), shape=(indptr.size - 1, p0.size))
+        P.check_format(full_check=True)
+        return MDP(P, p0, float(_array(path, data, "gamma", 0)), layout)
+    except ValueError as error:
+        raise ValueError(f"{path} must hold an MDP, but {error}") from None
+
+
+def load_rl(path: str | Path, mdp: AnyMDP) -> RL:
+    """The answer that `save` wrote, of `mdp`; `rl(mdp, cost, V0=load_rl(path, mdp).V)` goes on from it."""
+    data = _read(Path(path), "rl")
+    try:
+        V = checks.state_vector(mdp, _array(path, data, "V", 1))
+        pi = _array(path, data, "pi", 2)
+        checks.policy(mdp, pi)
+        error, lam = (float(_array(path, data, name, 0)) for name in ("error", "lam"))
+        iterations, method = int(_array(path, data, "iterations", 0)), str(_array(path, data, "method", 0, "U"))
+    except ValueError as error:
+        raise _wrong(path, error) from None
+    return RL(V, pi, mdp, error, iterations, method, lam)
+
+
+def load_candidate(path: str | Path) -> Candidate:
+    """The candidate that `save` wrote; how good it is the certificate says, as of any other."""
+    data = _read(Path(path), "candidate")
+    rho = _array(path, data, "rho", 2)
+    shapes = {"cost": rho.shape, "pi": rho.shape, "margin": rho.shape, "V": rho.shape[:1]}
+    arrays = {}
+    for name, shape in shapes.items():
+        if name != "margin" or name in data:
+            arrays[name] = _array(path, data, name, len(shape))
+            if arrays[name].shape != shape:
+                raise ValueError(f"{path}: {name} must have shape {shape}, but has shape {arrays[name].shape}")
+    return Candidate(
+        rho=rho,
+        **arrays,
+        lam=float(_array(path, data, "lam", 0)),
+        method=str(_array(path, data, "method", 0, "U")),
+        attained=bool(_array(path, data, "attained", 0, "b")),
+        iterations=int(_array(path, data, "iterations", 0)),
+        seconds=float(_array(path, data, "seconds", 0)),
+        gradient=float(_array(path, data, "gradient", 0)) if "gradient" in data else None,
+    )
+
+
+def _mdp_arrays(mdp: MDP) -> dict[str, np.ndarray]:
+    P = mdp.P
+    arrays = {"P_data": P.data, "P_indices": P.indices, "P_indptr": P.indptr, "p0": mdp.p0}
+    arrays["gamma"] = np.asarray(mdp.gamma)
+    if mdp.layout is not None:
+        arrays |= {"cells": np.array(mdp.layout.cells), "moves": np.array(mdp.layout.moves)}
+    return arrays
+
+
+def _write(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """All arrays under a temporary name in the same folder, flushed to the disk, then moved to `path`."""
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            np.savez(file, **arrays)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(name, path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def _read(path: Path, kind: str) -> dict[str, np.ndarray]:
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+            data = {name: archive[name] for name in archive.files}
+    except (zipfile.BadZipFile, EOFError, ValueError, AttributeError, TypeError, KeyError) as error:
+        # NumPy says either that the archive is broken or that it would have to unpickle; neither is data of ours.
+        raise ValueError(f"{path} must be an npz archive of plain arrays, but reading it says: {error}") from None
+    found = str(data.get("kind", "missing"))
+    if found != kind:
+        raise ValueError(f"{path}: kind must be {kind!r}, but is {found!r}")
+    return data
+
+
+def _array(path: str | Path, data: Mapping[str, np.ndarray], name: str, ndim: int, kinds: str = "fiu") -> np.ndarray:
+    if name not in data:
+        raise ValueError(f"{path}: {name} must be an array of {ndim} dimensions, but is missing")
+    array = data[name]
+    if array.ndim != ndim or array.dtype.kind not in kinds:
+        raise ValueError(
+            f"{path}: {name} must have {ndim} dimensions and numbers or text as `save` writes them, but is "
+            f"{array.dtype} of shape {array.shape}"
+        )
+    return array
+
+
+def _wrong(path: str | Path, error: ValueError) -> ValueError:
+    text = str(error)
+    return ValueError(text if text.startswith(str(path)) else f"{path}: {text}")

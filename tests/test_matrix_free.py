@@ -1,0 +1,98 @@
+"""One MDP in two forms: as a sparse matrix and as two functions; everything that takes both says the same."""
+
+import re
+
+import numpy as np
+import pytest
+from corner_mdps import random_policy
+
+import occmatch as om
+from occmatch import MatrixFree, examples, linear
+
+EPS = np.finfo(float).eps
+
+PAIRS = {
+    "gridworld": (examples.gridworld(9, 7, slip=0.3, gamma=0.97), examples.gridworld_free(9, 7, slip=0.3, gamma=0.97)),
+    "queue": (examples.tandem_queue(6, gamma=0.98), examples.tandem_queue_free(6, gamma=0.98)),
+}
+
+
+def wrapped(mdp):
+    return MatrixFree(mdp.expect, mdp.flow, mdp.p0, mdp.gamma, mdp.A, int(np.diff(mdp.P.indptr).max()))
+
+
+@pytest.mark.parametrize("name", PAIRS)
+def test_both_forms_are_one_kernel(name):
+    mdp, free = PAIRS[name]
+    assert (free.shape, free.gamma) == (mdp.shape, mdp.gamma)
+    rng = np.random.default_rng(0)
+    V, rho = rng.normal(size=mdp.S), rng.random(mdp.shape)
+    # Sums of at most 16 products of numbers of size 4.
+    np.testing.assert_allclose(free.expect(V), mdp.expect(V), rtol=0, atol=64 * EPS)
+    np.testing.assert_allclose(free.flow(rho), mdp.flow(rho), rtol=0, atol=64 * EPS)
+
+
+@pytest.mark.parametrize("name", PAIRS)
+@pytest.mark.parametrize("lam", [0.0, 0.05, 1.0])
+def test_rl_and_occupancy_take_either(name, lam):
+    mdp, free = PAIRS[name]
+    cost = np.random.default_rng(1).normal(size=mdp.shape)
+    one, two = om.rl(mdp, cost, lam), om.rl(free, cost, lam)
+    assert np.abs(one.V - two.V).max() <= one.error + two.error
+    assert two.error <= 1e3 * EPS / (1 - mdp.gamma) ** 2
+    assert two.method == one.method
+    np.testing.assert_allclose(two.rho, one.rho, rtol=0, atol=1e-9)
+    pi = random_policy(mdp, np.random.default_rng(2))
+    # The transposed system to rounding: residual 8 EPS of the largest entry, times 1/(1-gamma).
+    np.testing.assert_allclose(om.occupancy(free, pi), om.occupancy(mdp, pi), rtol=0, atol=1e4 * EPS / (1 - mdp.gamma))
+    r = cost.mean(axis=1)
+    np.testing.assert_allclose(
+        om.solve_policy(free, pi, r), om.solve_policy(mdp, pi, r), rtol=0, atol=1e4 * EPS / (1 - mdp.gamma)
+    )
+
+
+def test_operators_and_bounds_take_either():
+    mdp, free = PAIRS["queue"]
+    cost, V = examples.tandem_queue_cost(free), np.random.default_rng(3).normal(size=mdp.S)
+    assert (cost == examples.tandem_queue_cost(mdp)).all()
+    for form in (mdp, free):
+        TV, pi = om.soft_backup(form, cost, V, 0.3)
+        lo, hi = om.value_bounds(V, TV, form.gamma)
+        truth = om.rl(mdp, cost, 0.3).V
+        assert (lo <= truth).all() and (truth <= hi).all()
+        np.testing.assert_allclose(om.policy_backup(form, cost, pi, V, 0.3), TV, rtol=0, atol=1e3 * EPS)
+
+
+def test_a_system_that_stalls_raises_with_causes_and_the_best_vector(monkeypatch):
+    monkeypatch.setattr(linear, "_STEPS", 2)
+    monkeypatch.setattr(linear, "_PASSES", 1)
+    free = examples.gridworld_free(30, gamma=0.9999, start=0)
+    with pytest.raises(om.Stalled, match=r"900 states at gamma 0.9999 stalled. Likely causes: \(a\)") as caught:
+        om.occupancy(free, random_policy(free, np.random.default_rng(6)))
+    assert np.isfinite(caught.value.x).all()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"expect": lambda V: np.zeros((63, 3))}, "expect(1) must have shape (63, 4), but has shape (63, 3)"),
+        ({"expect": lambda V: 0.5 * np.ones((63, 4))}, "expect(1)[0, 0] must be 1, as probabilities sum to 1"),
+        ({"flow": lambda rho: rho.sum(axis=1)}, "flow must be the transpose of expect, but <rho, expect(V)> is"),
+        ({"gamma": 1.0}, "gamma must lie in [0, 1), but is 1.0"),
+        ({"p0": np.ones(63)}, "p0 must be a probability distribution"),
+        ({"p0": np.ones((3, 3))}, "p0 must have shape (0,), but has shape (3, 3)"),
+        ({"A": 0}, "A must be an integer of at least 1, but is 0"),
+    ],
+)
+def test_wrong_functions_are_found_by_trying(changes, message):
+    mdp = PAIRS["gridworld"][0]
+    values = {"expect": mdp.expect, "flow": mdp.flow, "p0": mdp.p0, "gamma": mdp.gamma, "A": mdp.A, "terms": 4}
+    with pytest.raises(ValueError, match=re.escape(message)):
+        MatrixFree(**(values | changes))
+
+
+def test_any_mdp_can_be_wrapped():
+    mdp = examples.garnet(40, 3, 4, 0.95, np.random.default_rng(4))
+    cost = np.random.default_rng(5).normal(size=mdp.shape)
+    one, two = om.rl(mdp, cost, 0.2), om.rl(wrapped(mdp), cost, 0.2)
+    assert np.abs(one.V - two.V).max() <= one.error + two.error

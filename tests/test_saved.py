@@ -1,0 +1,148 @@
+"""Files of MDPs, answers and candidates: the same arrays back, and nothing half written or half believed."""
+
+import os
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import occmatch as om
+from occmatch import examples
+from occmatch.candidate import Candidate
+
+
+@pytest.fixture
+def mdp():
+    return examples.gridworld(4, slip=0.2, gamma=0.9)
+
+
+def candidate(mdp, **changes):
+    solved = om.rl(mdp, np.ones(mdp.shape), 0.5)
+    values = {"rho": solved.rho, "cost": np.ones(mdp.shape), "V": solved.V, "pi": solved.pi, "lam": 0.5, "method": "x"}
+    return Candidate(**(values | changes))
+
+
+@pytest.mark.parametrize("make", [lambda: examples.gridworld(3), lambda: examples.puterman()])
+def test_an_mdp_comes_back_to_the_bit(make, tmp_path):
+    mdp = make()
+    om.save(tmp_path / "a.npz", mdp)
+    back = om.load_mdp(tmp_path / "a.npz")
+    assert (back.P != mdp.P).nnz == 0 and (back.p0 == mdp.p0).all()
+    assert (back.gamma, back.layout) == (mdp.gamma, mdp.layout)
+    assert os.listdir(tmp_path) == ["a.npz"], "no temporary file stays"
+
+
+def test_an_answer_comes_back_and_starts_the_next_run(mdp, tmp_path):
+    cost = examples.gridworld_cost(mdp)
+    solved = om.rl(mdp, cost, 0.1)
+    om.save(tmp_path / "a.npz", solved)
+    back = om.load_rl(tmp_path / "a.npz", mdp)
+    assert (back.V == solved.V).all() and (back.pi == solved.pi).all() and (back.rho == solved.rho).all()
+    assert (back.error, back.iterations, back.method, back.lam) == (
+        solved.error,
+        solved.iterations,
+        solved.method,
+        solved.lam,
+    )
+    assert om.rl(mdp, cost, 0.1, V0=back.V).iterations < solved.iterations
+
+
+@pytest.mark.parametrize("changes", [{}, {"margin": np.ones((16, 4)), "gradient": 1e-9, "attained": False}])
+def test_a_candidate_comes_back(mdp, tmp_path, changes):
+    made = candidate(mdp, **changes)
+    om.save(tmp_path / "c.npz", made)
+    back = om.load_candidate(tmp_path / "c.npz")
+    for name in ("rho", "cost", "V", "pi", "margin"):
+        assert np.array_equal(getattr(back, name), getattr(made, name)) or getattr(made, name) is None
+    assert (back.lam, back.method, back.attained, back.gradient) == (0.5, "x", made.attained, made.gradient)
+
+
+def written(path, **arrays):
+    np.savez(path, **arrays)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"kind": np.asarray("rl")}, "kind must be 'mdp', but is 'rl'"),
+        ({"p0": None}, "p0 must be an array of 1 dimensions, but is missing"),
+        ({"p0": np.ones((2, 2))}, "p0 must have 1 dimensions and numbers"),
+        ({"p0": np.full(16, np.nan)}, "must hold an MDP, but p0[0] must be finite, but is nan"),
+        ({"gamma": np.asarray(1.5)}, "must hold an MDP, but gamma must lie in [0, 1), but is 1.5"),
+        ({"P_indices": np.full(240, 99)}, "must hold an MDP, but "),
+        ({"P_data": np.full(240, -1.0)}, "must hold an MDP, but P[0, 0] must be a probability distribution"),
+        ({"cells": np.zeros((3, 2), dtype=int)}, "must hold an MDP, but layout must have one cell a state"),
+    ],
+)
+def test_wrong_files_are_named_with_key_expected_and_found(mdp, tmp_path, change, message):
+    om.save(tmp_path / "a.npz", mdp)
+    arrays = dict(np.load(tmp_path / "a.npz", allow_pickle=False))
+    assert arrays["P_data"].size == 240, "the changes below are of this size"
+    arrays = {name: value for name, value in (arrays | change).items() if value is not None}
+    path = written(tmp_path / "b.npz", **arrays)
+    with pytest.raises(ValueError, match=re.escape(message)) as caught:
+        om.load_mdp(path)
+    assert str(path) in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_what_is_no_archive_is_refused_and_never_unpickled(mdp, tmp_path):
+    (tmp_path / "text.npz").write_text("hello")
+    (tmp_path / "empty.npz").write_bytes(b"")
+    np.savez(tmp_path / "object.npz", kind=np.asarray("mdp"), P_data=np.array([{}], dtype=object))
+    om.save(tmp_path / "whole.npz", mdp)
+    (tmp_path / "half.npz").write_bytes((tmp_path / "whole.npz").read_bytes()[:700])
+    for name in ("text", "empty", "object", "half"):
+        with pytest.raises(ValueError, match=re.escape(f"{name}.npz must be an npz archive of plain arrays")):
+            om.load_mdp(tmp_path / f"{name}.npz")
+    with pytest.raises(FileNotFoundError):
+        om.load_mdp(tmp_path / "none.npz")
+
+
+def test_answers_of_another_mdp_are_refused(mdp, tmp_path):
+    om.save(tmp_path / "a.npz", om.rl(mdp, np.ones(mdp.shape)))
+    with pytest.raises(ValueError, match=re.escape("a.npz: V must have shape (4,), but has shape (16,)")):
+        om.load_rl(tmp_path / "a.npz", examples.gridworld(2))
+    om.save(tmp_path / "c.npz", candidate(mdp, V=np.zeros(3)))
+    with pytest.raises(ValueError, match=re.escape("V must have shape (16,), but has shape (3,)")):
+        om.load_candidate(tmp_path / "c.npz")
+    with pytest.raises(ValueError, match="thing must be an MDP, an RL or a Candidate, but is dict"):
+        om.save(tmp_path / "d.npz", {})
+
+
+def test_an_interrupted_save_keeps_the_old_file(mdp, tmp_path, monkeypatch):
+    om.save(tmp_path / "a.npz", mdp)
+    before = (tmp_path / "a.npz").read_bytes()
+
+    def stopped(file, **arrays):
+        file.write(b"half")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(np, "savez", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        om.save(tmp_path / "a.npz", examples.puterman())
+    assert (tmp_path / "a.npz").read_bytes() == before
+    assert os.listdir(tmp_path) == ["a.npz"]
+
+
+def test_without_memory_the_message_is_one_line_and_the_file_the_old_one(mdp, tmp_path):
+    """A child process that may hold half a GB more than it has asks for an MDP of several, to save it."""
+    path = tmp_path / "a.npz"
+    om.save(path, mdp)
+    before = path.read_bytes()
+    code = f"""
+import resource, sys
+import occmatch as om
+used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (used + 2**29,) * 2)
+try:
+    om.save({str(path)!r}, om.examples.gridworld(10_000))
+except MemoryError as error:
+    sys.exit(f"out of memory: {{error}}")
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=om.__path__[0] + "/..")
+    assert done.returncode == 1 and done.stderr.startswith("out of memory: Unable to allocate")
+    assert done.stderr.count("\n") == 1
+    assert path.read_bytes() == before and os.listdir(tmp_path) == ["a.npz"]
