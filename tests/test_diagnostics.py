@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import io
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -102,10 +103,10 @@ def test_a_folder_without_enough_metrics_is_one_line(content: str | None, tmp_pa
 @pytest.mark.parametrize(
     ("name", "well", "between", "ill"),
     [
-        ("accuracy_learner", 0.5, 0.9, 1.0),
-        ("accuracy_expert", 0.5, 0.9, 0.99),
+        ("accuracy_learner", 0.9, 0.97, 1.0),
+        ("accuracy_expert", 0.9, 0.97, 0.99),
         ("margin_gap", -1.0, 5.0, 20.0),
-        ("cg_residual", 0.01, 0.3, 0.9),
+        ("cg_residual", 0.7, 0.95, 1.0),
         ("explained_variance", 0.9, 0.2, -3.0),
     ],
 )
@@ -121,6 +122,7 @@ def test_only_the_last_part_counts() -> None:
     assert all(f.well for f in read([ill] * 80 + [WELL] * 20))
     late = {f.name: f for f in read([WELL] * 85 + [ill] * 15)}
     assert late["margin_gap"].well is False and late["refused"].value == 0.75
+    assert late["margin_gap"].before == 1.0 and late["refused"].before == 0.0
 
 
 def test_what_ending_pays() -> None:
@@ -134,3 +136,29 @@ def test_a_number_that_a_method_lacks_is_left_out() -> None:
     linear = {k: v for k, v in WELL.items() if not k.startswith("accuracy")}
     assert {f.name for f in read([linear] * 12)} == {"margin_gap", "cg_residual", "refused", "explained_variance"}
     assert Rule("x", 1.0, 2.0, "", "").judge(1.0).well and Rule("x", 1.0, 2.0, "", "").judge(2.0).well is False
+
+
+PAGE = (Path(__file__).parent.parent / "docs" / "reading_a_run.md").read_text()
+
+
+def test_the_page_names_what_is_there() -> None:
+    """Every flag that it recommends exists."""
+    known = flags(gail_defaults("HalfCheetah-v4"))
+    named = {flag for flag in re.findall(r"--[a-z][a-z.-]+", PAGE) if flag not in ("--logdir",)}
+    assert len(named) > 12 and not {f for f in named if f.replace("--no-", "--") not in known}
+
+
+def flags(config: object, prefix: str = "--") -> set[str]:
+    """Every flag of a configuration."""
+    found: set[str] = set()
+    for f in dataclasses.fields(config):
+        name, value = prefix + f.name.replace("_", "-"), getattr(config, f.name)
+        found |= flags(value, name + ".") if dataclasses.is_dataclass(value) else {name}
+    return found
+
+
+def test_the_table_on_the_page_is_that_of_two_runs_judged() -> None:
+    rows = dict(re.findall(r"^\| `(\w+)` \| (.*) \|$", PAGE, re.MULTILINE))
+    assert {*WELL, "refused", "risk", "kl", "train_return"} - {"step_accepted"} == rows.keys()
+    gap = [cell.strip() for cell in rows["margin_gap"].split("|")]
+    assert float(gap[1]) < float(gap[0]) and gap[2] == "well" and float(gap[4]) > float(gap[3]) and gap[5] == "ill"
