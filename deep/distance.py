@@ -29,7 +29,7 @@ from deep.stats import Interval, stratified_bootstrap
 from occmatch.losses import LOSSES
 
 LOGISTIC = LOSSES["logistic"]
-FOLDS = 5  # one judged, one to stop by, the rest to train on
+FOLDS = 4  # one judged, one to stop by, the rest to train on
 LEAST = 3  # episodes, one for each of these
 MOST = 20_000  # pairs of a side; more are thinned as demonstrations are
 BLOCK = CostConfig(steps=50, minibatch=256, lr=1e-3, gradient_penalty=0.0)

@@ -12,7 +12,7 @@ from rich.table import Table
 from deep import run, trained
 from deep.assess import Assessment, assess
 from deep.cli import main_guard
-from deep.result import normalised, table
+from deep.result import table
 
 NAMES = {"learner": "this run", "expert": "expert, other episodes", "random": "random"}
 
@@ -52,11 +52,7 @@ def main(argv: list[str]) -> None:
     result = {"env": env, "command": policy.command, "seed": request.seed, "episodes": request.episodes}
     result |= found.to_json() | {"versions": run.versions(), "commit": run.commit()}
     run.write_json(request.run / "evaluation.json", result)
-    console.print(table(env, found.rows, found.reference))
-    stochastic = found.rows[1].stochastic
-    score = None if stochastic is None else normalised(stochastic.mean, found.random, found.reference)
-    if score is not None:
-        console.print(f"normalised score: {score:.3f} (0 random, 1 expert)")
+    console.print(table(env, found.rows, found.random, found.reference))
     if found.distances:
         console.print(distances(found, env))
     if found.without:
