@@ -21,11 +21,9 @@ from deep.sweep_grid import Cell, cell
 
 ROOT = Path(__file__).parent.parent
 PATIENCE = 240.0  # seconds until a wait is given up; a quiet machine needs a tenth of it
-FLAGS = ("--bc.epochs", "20", "--final-episodes", "4", "--eval-episodes", "2", "--checkpoint-every", "2")
+CLONING = ("--bc.epochs", "20", "--final-episodes", "4")
+FLAGS = (*CLONING, "--eval-episodes", "2", "--eval-every", "4000", "--checkpoint-every", "2")
 TIMES = ("seconds", "finished", "attempts")  # what two runs of a cell may differ in
-
-# Ray leaves sockets and log files to the end of the process; nothing of ours is warned about this way.
-pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning:ray", "ignore::ResourceWarning:subprocess")
 
 
 def until(condition: Callable[[], object], what: str) -> None:
@@ -43,30 +41,30 @@ def gail(seed: int, steps: int) -> Cell:
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Any]:
     """A head that runs nothing and two nodes of one CPU."""
-    for name, value in sweep_ray.ENVIRONMENT.items():
-        os.environ.setdefault(name, value)
-    os.environ["PYTHONPATH"] = str(ROOT)
     from ray.cluster_utils import Cluster
 
     small = {"object_store_memory": sweep_ray.STORE, "include_dashboard": False}
-    made = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, **small})
-    made.kept = made.add_node(num_cpus=1, **small)
-    made.lost = made.add_node(num_cpus=1, **small)
-    yield made
-    made.shutdown()
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in (sweep_ray.ENVIRONMENT | {"PYTHONPATH": str(ROOT)}).items():
+            patch.setenv(name, value)  # what `ray start` of a user would have
+        made = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, **small})
+        made.add_node(num_cpus=1, **small)
+        made.lost = made.add_node(num_cpus=1, **small)
+        yield made
+        made.shutdown()
 
 
 def test_a_node_lost_in_mid_run_costs_time_and_nothing_else(cluster: Any, tmp_path: Path) -> None:
     """Two runs on two nodes, of which one is killed; a third raises. The table is that of an undisturbed run."""
     runs, out = tmp_path / "runs", tmp_path / "raw.jsonl"
     good = [gail(1, 12_000), gail(2, 12_000)]
-    clone = cell("bc", "CartPole-v0", 1, 1, flags=FLAGS[:4])
+    clone = cell("bc", "CartPole-v0", 1, 1, flags=CLONING)
     broken = Cell("bc", dataclasses.replace(clone.config, trajectories=999))
     failed_to_kill = []
 
     def kill() -> None:
         try:
-            until(lambda: all(sweep_run.progress(c, runs) >= 2_000 for c in good), "work on both nodes")
+            until(lambda: all(sweep_run.progress(c, runs) >= 1_000 for c in good), "work on both nodes")
             assert not sweep_lines.read(out)  # in mid-run
             cluster.remove_node(cluster.lost, allow_graceful=False)
         except BaseException as error:
