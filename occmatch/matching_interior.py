@@ -78,12 +78,12 @@ def interior(
     m = cost_class.slack(w).size
     scale = max(lam, float(rho_E.sum()) / max(m, 1))
     now = _point(mdp, cost_class, rho_E, lam, w, np.full(m, scale) / np.maximum(cost_class.slack(w), 1e-3), 0.0, None)
-    best, best_gap, stale, history = now, np.inf, 0, []
+    best, best_gap, mark, stale, history = now, np.inf, np.inf, 0, []
     for iteration in range(max_iter + 1):
         x = now.answer.rho - rho_E
         value = 0.5 * float((now.w * -cost_class.gradient(now.w)).sum())
         gap = psi.divergence(now.answer.rho, rho_E) + value - float((x * now.cost).sum())
-        stale = 0 if gap < 0.95 * best_gap else stale + 1
+        mark, stale = (gap, 0) if gap < 0.95 * mark else (mark, stale + 1)  # many short steps are progress too
         if gap < best_gap:
             best, best_gap = now, gap
         size = float(((now.answer.rho + rho_E) * np.abs(now.cost)).sum()) + lam
