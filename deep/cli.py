@@ -42,6 +42,7 @@ def parse(kind: type[C], command: str, defaults: Callable[[dict[str, str]], C], 
     if wanted is not None:
         run, stored = Run.open(Path(wanted), command)
         base = from_dict(kind, stored)
+        _refuse_import(getattr(base, "env", ""), given.get("env"), wanted)
 
     def program(
         config: Annotated[Any, tyro.conf.arg(name="")], out: Path | None = None, resume: Path | None = None
@@ -60,6 +61,12 @@ def parse(kind: type[C], command: str, defaults: Callable[[dict[str, str]], C], 
     if run is not None:
         _refuse_changes(config, base, out)
     return Request(config, out, run)
+
+
+def _refuse_import(env: str, given: str | None, folder: str) -> None:
+    """A run folder is data: the package that its task names ("package:Task-v0") is imported only if asked for anew."""
+    if ":" in env and given != env:
+        raise ValueError(f"env must be given anew, --env {env}, because {folder} asks to import a package for its task")
 
 
 def _refuse_changes(config: Any, stored: Any, out: Path | None) -> None:

@@ -74,7 +74,8 @@ def commit() -> str | None:
 
 
 def new_folder(name: str) -> Path:
-    """runs/<name>, with a counter where that is taken."""
+    """runs/<name>, with a counter where that is taken; a task's package and namespace make no folders of their own."""
+    name = name.replace(":", "_").replace("/", "_")
     folder, count = Path("runs") / name, 1
     while folder.exists():
         count += 1
@@ -123,7 +124,8 @@ def load_tensors(path: Path, checksum: str | None = None) -> dict[str, Tensor]:
     except FileNotFoundError:
         raise ValueError(f"{path}: expected a safetensors file, but there is none") from None
     if checksum is not None and hashlib.sha256(data).hexdigest() != checksum:
-        raise ValueError(f"{path}: expected the bytes with SHA-256 {checksum}, but the file was changed or cut short")
+        wanted = str(checksum).encode("ascii", "replace").decode()[:64]  # it comes from a file as well
+        raise ValueError(f"{path}: expected the bytes with SHA-256 {wanted}, but the file was changed or cut short")
     try:
         return load(data)
     except SafetensorError as error:

@@ -7,7 +7,7 @@ import gymnasium
 import numpy as np
 import pytest
 
-from deep import envs
+from deep import envs, expert, run
 
 PACKAGE = '''
 import gymnasium
@@ -99,13 +99,22 @@ def test_a_package_is_imported_and_its_time_limits_hold(package: str, name: str,
 
 
 def test_a_run_trains_on_a_task_of_a_package(package: str, tmp_path: Path) -> None:
-    from deep import expert
-
     env_id, out = f"{package}:Drift-v0", tmp_path / "run"
     flags = ["--learner.simulators", "2", "--learner.batch", "28", "--out", str(out)]
     expert.main(["--env", env_id, "--steps", "56", *flags])
-    expert.main(["--resume", str(out), "--steps", "112"])
+    with pytest.raises(
+        ValueError, match=f"env must be given anew, --env {env_id}, because .* asks to import a package"
+    ):
+        expert.main(["--resume", str(out), "--steps", "112"])
+    expert.main(["--resume", str(out), "--env", env_id, "--steps", "112"])
     assert len((out / "metrics.jsonl").read_text().splitlines()) == 4
+
+
+def test_a_run_of_a_package_has_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run.new_folder("gail-drifting_tasks:drifting/Drift-v1-s0") == Path(
+        "runs/gail-drifting_tasks_drifting_Drift-v1-s0"
+    )
 
 
 @pytest.mark.parametrize(
