@@ -10,7 +10,8 @@ they end on success one that is negative pays for success. So the same training 
     none      a margin of zero: the reward form alone, constant and without cloning
 
 Random demonstrations are also cloned, as the expert's are. Every finished run is a line of
-docs/benchmarks/control.jsonl, and what is there is not run again; docs/benchmarks/control.md is made of all lines.
+docs/benchmarks/control.jsonl, and what is there is not run again; docs/benchmarks/control.md and the table of
+docs/rewards.md are made of all lines.
 """
 
 import dataclasses
@@ -39,6 +40,8 @@ from deep.sweep_lines import Line
 from deep.sweep_run import code
 
 DOCS = Path(__file__).parent.parent / "docs" / "benchmarks"
+PAGE = DOCS.parent / "rewards.md"
+BEGIN, END = "<!-- control: written by benchmarks/control.py -->", "<!-- end of control -->"
 FORMS = ("neglogd", "airl", "logd")
 KINDS = ("expert", "random", "none")
 FINAL = 9  # the stream of the closing evaluation, apart from those of training
@@ -139,6 +142,15 @@ def table(found: list[Line]) -> str:
     return "\n".join(rows)
 
 
+def embedded(page: str, text: str) -> str:
+    """The page with its table replaced."""
+    before, begin, rest = page.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise ValueError(f"{PAGE} must hold the lines {BEGIN} and {END}")
+    return f"{before}{begin}\n\n{text}\n\n{end}{after}"
+
+
 def document(found: list[Line]) -> str:
     return f"""# Control: imitation or survival?
 
@@ -171,7 +183,10 @@ def main(request: Request) -> None:
             line |= {"trajectories": config.trajectories, "seed": seed, "kind": kind, "episodes": request.episodes}
             writer.append(line | result | made | {"config": settings})
             print(f"{env} {kind} {form} seed {seed}: {result['return_mean']:.1f}", flush=True)
-    run.write_atomic(request.out.with_suffix(".md"), document(sweep_lines.read(request.out)).encode())
+    found = sweep_lines.read(request.out)
+    run.write_atomic(request.out.with_suffix(".md"), document(found).encode())
+    if request.out == Request.out:
+        run.write_atomic(PAGE, embedded(PAGE.read_text(), table(found)).encode())
 
 
 if __name__ == "__main__":
