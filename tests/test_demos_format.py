@@ -167,6 +167,6 @@ def test_what_does_not_fit_the_task_is_named(changed: dict, spec: EnvSpec, words
     assert str(error.value) == words
 
 
-@pytest.mark.parametrize("env", ["Walker2d-v4", "Walker2d-v5", "Walker2d", 7])
+@pytest.mark.parametrize("env", ["Walker2d-v4", "Walker2d-v5", "Walker2d", "my_tasks:Walker2d-v0", 7])
 def test_another_version_of_the_task_is_the_same_task(env: object) -> None:
     check(Demos(**good(metadata={"env": env})), BOX)

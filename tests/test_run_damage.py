@@ -69,6 +69,13 @@ def test_a_checkpoint_with_an_endless_iteration_is_none(tmp_path: Path) -> None:
         Run(tmp_path).latest()
 
 
+def test_a_checksum_that_is_none_can_be_printed(tmp_path: Path) -> None:
+    run.save_tensors(tmp_path / "x", {"x": torch.zeros(1)})
+    with pytest.raises(ValueError, match="expected the bytes with SHA-256 [?]x+, but") as error:
+        run.load_tensors(tmp_path / "x", "\ud800" + "x" * 1000)
+    assert len(str(error.value)) < 300 + len(str(tmp_path))
+
+
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_weights_that_are_not_finite_are_refused(value: float) -> None:
     spec = EnvSpec("X-v0", 3, False, 2, -np.ones(2), np.ones(2), 10, False)

@@ -249,5 +249,6 @@ def _shape(value: np.ndarray) -> str:
 
 
 def _family(env_id: str) -> str:
-    """The id without its version: Hopper of Hopper-v4."""
-    return env_id.rpartition("-v")[0] or env_id
+    """The id without its version and the package before it: Hopper of Hopper-v4 and of my_tasks:Hopper-v4."""
+    name = env_id.rpartition(":")[2]
+    return name.rpartition("-v")[0] or name
