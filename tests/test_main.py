@@ -1,12 +1,8 @@
 """`python -m occmatch`: the table is complete, the search is repeatable, and planted errors turn it red."""
 
 import importlib
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from itertools import count, pairwise
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,7 +12,6 @@ from occmatch.__main__ import main
 from occmatch.statements import STATEMENTS, Row, Statement, Tolerance, check
 from occmatch.statements import plain as second
 
-ROOT = Path(__file__).parent.parent
 ARGV = ["--seconds", "1", "--mdps", "2"]
 TIGHT = Tolerance(1e-3, "a test")
 
@@ -177,14 +172,3 @@ def test_second_opinions_are_what_they_say() -> None:
     exact = float((np.cos(theta) * direction).sum())
     assert second.slope(lambda x: np.sin(x).sum(), theta, direction) == pytest.approx(exact, rel=1e-14)
     assert np.isnan(second.furthest(1.0, np.array([np.nan, 2.0])))
-
-
-def test_every_statement_holds_in_a_fresh_interpreter(tmp_path: Path) -> None:
-    """The command, on one MDP. Without a terminal: no bar, a plain table, and nothing on stderr."""
-    command = [sys.executable, "-W", "error", "-m", "occmatch", "--seconds", "0.1", "--mdps", "1", "--seed", "2"]
-    run = subprocess.run(
-        command, cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True
-    )
-    assert (run.returncode, run.stderr) == (0, "")
-    assert f"{len(STATEMENTS)} of {len(STATEMENTS)} statements hold, on {len(STATEMENTS)} draws" in run.stdout
-    assert "\x1b" not in run.stdout and "Prop 3.2" in run.stdout
