@@ -96,10 +96,12 @@ class Imitator:
 
     @property
     def env_steps(self) -> int:
+        """Environment steps taken so far."""
         return self.learner.env_steps
 
     @property
     def cloning_weight(self) -> float:
+        """Weight of the demonstrations' likelihood in this iteration's policy objective."""
         return self.config.bc_weight * self.config.bc_decay**self.iteration
 
     def iterate(self) -> Metrics:
@@ -168,6 +170,7 @@ class Imitator:
         return lambda policy: scale * policy(self._expert_x).log_prob(self._expert_y).mean()
 
     def state_dict(self) -> dict[str, Tensor]:
+        """Everything that the next iteration depends on, as tensors by name."""
         state = {f"learner.{k}": v for k, v in self.learner.state_dict().items()}
         state |= {f"margin.{k}": v for k, v in self.margin.state_dict().items()}
         if self.player.optimiser is not None:
@@ -177,6 +180,7 @@ class Imitator:
         return state | {"fitting": self.fitting.get_state(), "iteration": torch.tensor(self.iteration)}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """Go on from a state_dict to the same bits."""
         self.learner.load_state_dict(below(state, "learner."))
         self.margin.load_state_dict(below(state, "margin."))
         self._expert_rows = None
@@ -188,4 +192,5 @@ class Imitator:
         self.iteration = int(state["iteration"])
 
     def close(self) -> None:
+        """Stop the simulators and the thread that fits values."""
         self.learner.close()

@@ -173,6 +173,7 @@ class Learner:
         self.updates = int(state["updates"])
 
     def close(self) -> None:
+        """Stop the worker and the simulators."""
         self._worker.shutdown(wait=True, cancel_futures=True)
         self.collector.simulator.close()
 

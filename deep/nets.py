@@ -92,6 +92,7 @@ class Gaussian:
     log_std: Tensor
 
     def log_prob(self, acts: Tensor) -> Tensor:
+        """log density of acts [N, U], [N]."""
         z = (acts - self.mean) * torch.exp(-self.log_std)
         return -0.5 * (z * z).sum(-1) - self.log_std.sum() - 0.5 * math.log(2 * math.pi) * acts.shape[-1]
 
@@ -106,16 +107,20 @@ class Gaussian:
         return tangent * torch.exp(-2 * self.log_std)
 
     def entropy(self) -> Tensor:
+        """Differential entropy in nats, [N]."""
         return (self.log_std + 0.5 * math.log(2 * math.pi * math.e)).sum().expand(self.mean.shape[0])
 
     def sample(self, generator: torch.Generator) -> Tensor:
+        """One draw for each row, [N, U]."""
         noise = torch.randn(self.mean.shape, generator=generator)
         return self.mean + torch.exp(self.log_std) * noise
 
     def mode(self) -> Tensor:
+        """The mean, [N, U]."""
         return self.mean
 
     def detach(self) -> "Gaussian":
+        """The same numbers without gradients, and without a tie to the parameters."""
         # log_std is the parameter itself: without the copy, an old distribution would follow every later update.
         return Gaussian(self.mean.detach(), self.log_std.detach().clone())
 
@@ -128,9 +133,11 @@ class Categorical:
 
     @classmethod
     def of(cls, logits: Tensor) -> "Categorical":
+        """softmax(logits) of logits [N, A]."""
         return cls(torch.log_softmax(logits, -1))
 
     def log_prob(self, acts: Tensor) -> Tensor:
+        """log probability of acts [N], integers, [N]."""
         return self.logp.gather(-1, acts[:, None])[:, 0]
 
     def kl(self, other: "Categorical") -> Tensor:
@@ -143,15 +150,19 @@ class Categorical:
         return p * (tangent - (p * tangent).sum(-1, keepdim=True))
 
     def entropy(self) -> Tensor:
+        """-sum_a p log p in nats, [N]."""
         return -(self.logp.exp() * self.logp).sum(-1)
 
     def sample(self, generator: torch.Generator) -> Tensor:
+        """One draw for each row, [N]."""
         return torch.multinomial(self.logp.exp(), 1, generator=generator)[:, 0]
 
     def mode(self) -> Tensor:
+        """The likeliest action, the first where several are, [N]."""
         return self.logp.argmax(-1)
 
     def detach(self) -> "Categorical":
+        """The same numbers without gradients."""
         return Categorical(self.logp.detach())
 
 

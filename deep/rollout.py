@@ -34,10 +34,12 @@ class Batch:
 
     @property
     def size(self) -> int:
+        """N = T * E, the number of pairs."""
         return self.rewards.size
 
     @property
     def ended(self) -> np.ndarray:
+        """Steps that end an episode, by the task or by the clock, [T, E]."""
         return self.terminated | self.truncated
 
     def episodes(self) -> dict[str, float]:

@@ -97,6 +97,7 @@ def write_atomic(path: Path, data: bytes) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
+    """Write JSON values, whole or not at all."""
     write_atomic(path, (json.dumps(value, indent=2) + "\n").encode())
 
 
@@ -134,6 +135,8 @@ def load_tensors(path: Path, checksum: str | None = None) -> dict[str, Tensor]:
 
 @dataclass(frozen=True)
 class Checkpoint:
+    """A state as it was saved after `iteration` iterations: tensors by name."""
+
     iteration: int
     tensors: dict[str, Tensor]
 
@@ -222,6 +225,7 @@ class Run:
         return None
 
     def close(self) -> None:
+        """Close the logs."""
         for log in (self._log, self._board):
             if log is not None:
                 log.close()

@@ -46,9 +46,11 @@ class Record:
     rows: list[tuple[float, float, float, float]] = field(default_factory=list)
 
     def add(self, dual: float, primal: float, gradient: float, step: float) -> None:
+        """One more iteration: both values, the gradient's sup norm, the step length."""
         self.rows.append((dual, primal, gradient, step))
 
     def history(self) -> History:
+        """The columns recorded so far."""
         return History(*np.array(self.rows, dtype=np.float64).reshape(-1, 4).T)
 
 

@@ -36,6 +36,7 @@ class Support:
 
     @property
     def attained(self) -> bool:
+        """Whether some cost attains the optimum: no direction along which costs diverge."""
         return not self.ray.any()
 
 
