@@ -26,21 +26,31 @@ from occmatch.matching_classes import as_cost_class
 from occmatch.matching_exact import exact
 from occmatch.matching_finish import finish
 from occmatch.matching_interior import interior
+from occmatch.matching_linear import Linear
 from occmatch.matching_newton import derivatives, newton
 from occmatch.matching_support import Support, support
 from occmatch.mdp import MDP
+from occmatch.progress import Progress, Say, reporting
 from occmatch.regularisers import Constant, Regulariser, Surrogate, fitting
 
 METHODS = ("newton", "program")
 
 
 def match(
-    mdp: MDP, rho_E: FloatArray, psi: Regulariser, lam: float = 1.0, method: str | None = None
+    mdp: MDP,
+    rho_E: FloatArray,
+    psi: Regulariser,
+    lam: float = 1.0,
+    method: str | None = None,
+    *,
+    start: Candidate | None = None,
+    progress: Progress = None,
 ) -> Candidate | Infeasible:
     """argmin over rho in D of -lam Hbar(rho) + psi*(rho - rho_E) with its cost and value (Eq 8); `certify` judges.
 
     `rho_E` [S, A] >= 0 need not lie in D unless psi demands it; `method` is "newton", "program" (the only one that
     takes lam = 0), or None for the first that exists. Infeasible where no measure of the MDP has a finite psi*.
+    `start`, an answer for a like problem on this MDP, saves Newton steps; `progress` is told of each (see `rl`).
     Raises ValueError for bad arguments, and for "newton" where psi has no such solver.
     """
     rho_E, psi = checks.measure(mdp, rho_E, "rho_E"), fitting(mdp, psi)
@@ -57,9 +67,11 @@ def match(
         if _constant(psi):
             return exact(mdp, psi, rho_E, lam)
     lam = checks.lam(lam)
+    near = None if start is None else (checks.policy(mdp, start.pi, "start.pi"), checks.state_vector(mdp, start.V))
     cost_class = as_cost_class(psi, mdp.shape)
     if method == "newton" and cost_class is not None:
-        return interior(mdp, psi, cost_class, rho_E, lam)
+        with reporting(progress, f"matching on {mdp.S:,} states") as say:
+            return interior(mdp, psi, cost_class, rho_E, lam, V0=near[1] if near else None, say=say)
     started = time.perf_counter()
     part = support(mdp, psi.forbidden(rho_E))
     if part is None:
@@ -68,7 +80,8 @@ def match(
             "(a) rho_E was estimated from finite data; (b) rho_E belongs to another MDP"
         )
     if method == "newton":
-        return _smooth(part, psi, rho_E, lam, started)
+        with reporting(progress, f"matching on {mdp.S:,} states") as say:
+            return _smooth(part, psi, rho_E, lam, started, near, say)
     from occmatch.matching_program import negligible, program  # cvxpy is loaded only where it is used
 
     return program(support(mdp, psi.forbidden(rho_E) | negligible(psi, rho_E)) or part, psi, rho_E, lam)
@@ -79,8 +92,18 @@ def has_newton(psi: Regulariser) -> bool:
     return psi.smooth or _constant(psi) or as_cost_class(psi, (1, 1)) is not None
 
 
-def _smooth(part: Support, psi: Regulariser, rho_E: FloatArray, lam: float, started: float) -> Candidate | Infeasible:
-    rho, V, history = newton(part, psi, rho_E, lam)
+def _smooth(
+    part: Support,
+    psi: Regulariser,
+    rho_E: FloatArray,
+    lam: float,
+    started: float,
+    near: tuple[FloatArray, FloatArray] | None,
+    say: Say,
+) -> Candidate | Infeasible:
+    first = None if near is None else (part.restrict(near[0]), part.restrict(near[1]))
+    linear = Linear(part.mdp)
+    rho, V, history = newton(part, psi, rho_E, lam, start=first, say=say, linear=linear)
     if not history:
         return Infeasible(
             "psi*(rho - rho_E) is infinite in the interior of D, hence everywhere. Likely causes: "
@@ -98,6 +121,8 @@ def _smooth(part: Support, psi: Regulariser, rho_E: FloatArray, lam: float, star
         iterations=len(history),
         V0=part.extend(V),
         history=history,
+        linear=linear,
+        guess=part.extend(rho.sum(axis=1)),
     )
 
 

@@ -40,12 +40,14 @@ def finish(
     V0: FloatArray | None = None,
     rho: FloatArray | None = None,
     history: Any = (),
+    linear: Linear | None = None,
+    guess: FloatArray | None = None,
 ) -> Candidate:
     """The candidate of the cost [S, A] with the largest dual value among `costs`; entries may be +inf off the support.
 
-    Its measure is that of the soft policy of the cost, unless `rho` [S, A] in D is given.
+    Its measure is that of the soft policy of the cost, unless `rho` [S, A] in D is given; `guess` [S]: visits near it.
     """
-    linear = Linear(support.whole)
+    linear = linear if linear is not None and linear.mdp is support.whole else Linear(support.whole)
     chosen: tuple[float, FloatArray, FloatArray, FloatArray] | None = None
     for proposed in costs:
         cost, V, pi = _finite(linear, support, psi, proposed, lam, V0)
@@ -62,7 +64,7 @@ def finish(
         pi = np.where(ruled_out, 0.0, pi)
         pi = pi / pi.sum(axis=1, keepdims=True)
         visited = support.extend(np.ones(len(support.states)))
-        rho = (visited * linear.visits(pi))[:, None] * pi
+        rho = (visited * linear.visits(pi, guess))[:, None] * pi
     return Candidate(
         rho=rho,
         cost=cost,
@@ -93,7 +95,7 @@ def soft_value(linear: Linear, cost: FloatArray, lam: float, V: FloatArray | Non
                 break
             before = spread
             V = V + linear.values(pi, step, 1e-8)
-    answer = rl(mdp, cost, lam, V0=V)
+    answer = rl(mdp, cost, lam, V0=V, progress=False)
     return answer.V, answer.pi
 
 

@@ -24,18 +24,24 @@ from occmatch.bellman import RL, rl
 from occmatch.candidate import Candidate
 from occmatch.checks import FloatArray
 from occmatch.matching_classes import CostClass
-from occmatch.matching_curvature import curvature
+from occmatch.matching_curvature import TIGHT, curvature
 from occmatch.matching_finish import finish
 from occmatch.matching_linear import Linear
 from occmatch.matching_support import support
 from occmatch.mdp import MDP
+from occmatch.progress import Say
 from occmatch.regularisers import Regulariser
 
 # Share of the way to the boundary that one step may go, and by how much an iteration shrinks z.g.
 _TO_BOUNDARY, _SHRINK = 0.99, 0.1
 
-# Fenchel-Young gap, relative to the mass times the size of the cost, that is rounding.
-_SETTLED = 1e-15
+# Fenchel-Young gap, relative to the mass times the size of the cost, that is rounding; and where it is near enough for
+# MDPs on which an iteration takes seconds.
+_SETTLED, _SETTLED_MANY, _MANY_STATES = 1e-15, 1e-13, 2_000
+
+# Accuracy of the sparse systems there: a step shrinks its residual tenfold at best, until close to a corner rough steps
+# no longer gain. Then each step without half the gap gone tightens it by two digits.
+_ROUGH, _TIGHTER = 1e-6, 1e-2
 
 # Iterations without a smaller gap after which rounding has been reached.
 _PATIENCE = 8
@@ -69,16 +75,28 @@ class Progress:
 
 
 def interior(
-    mdp: MDP, psi: Regulariser, cost_class: CostClass, rho_E: FloatArray, lam: float, max_iter: int = 150
+    mdp: MDP,
+    psi: Regulariser,
+    cost_class: CostClass,
+    rho_E: FloatArray,
+    lam: float,
+    max_iter: int = 150,
+    V0: FloatArray | None = None,
+    say: Say | None = None,
 ) -> Candidate:
-    """The candidate of a cost class; K x K dense systems with features, 2 S sparse ones without."""
+    """The candidate of a cost class; K x K dense systems with features, 2 S sparse ones without.
+
+    `V0` [S] starts the first RL(c); the coordinates of the cost start inside every constraint, whatever is known.
+    """
     started = time.perf_counter()
     linear = Linear(mdp)
     w = cost_class.start()
     m = cost_class.slack(w).size
     scale = max(lam, float(rho_E.sum()) / max(m, 1))
-    now = _point(mdp, cost_class, rho_E, lam, w, np.full(m, scale) / np.maximum(cost_class.slack(w), 1e-3), 0.0, None)
+    now = _point(mdp, cost_class, rho_E, lam, w, np.full(m, scale) / np.maximum(cost_class.slack(w), 1e-3), 0.0, V0)
     best, best_gap, mark, stale, history = now, np.inf, np.inf, 0, []
+    many = mdp.S > _MANY_STATES
+    before, rtol = np.inf, _ROUGH if many else TIGHT
     for iteration in range(max_iter + 1):
         x = now.answer.rho - rho_E
         value = 0.5 * float((now.w * -cost_class.gradient(now.w)).sum())
@@ -87,10 +105,16 @@ def interior(
         if gap < best_gap:
             best, best_gap = now, gap
         size = float(((now.answer.rho + rho_E) * np.abs(now.cost)).sum()) + lam
-        if gap <= _SETTLED * size or stale > _PATIENCE or iteration == max_iter:
+        settled = gap <= (_SETTLED_MANY if many else _SETTLED) * size
+        if settled or stale > _PATIENCE or iteration == max_iter:
             break
+        if gap > 0.5 * before:
+            rtol = max(_TIGHTER * rtol, TIGHT)
+        before = gap
         mu = _SHRINK * max(float(now.z @ now.slack), gap) / m if m else 0.0
-        now, t = _step(linear, cost_class, rho_E, lam, now, mu)
+        now, t = _step(linear, cost_class, rho_E, lam, now, mu, rtol)
+        if say is not None:
+            say("interior point", iteration, gap / size, lambda V=now.answer.V: V)
         history.append(Progress(gap, float(now.z @ now.slack), float(np.linalg.norm(now.stationarity)), t))
         if t == 0.0:
             break
@@ -122,7 +146,7 @@ def _point(
 ) -> Point:
     features = cost_class.features
     cost = w.reshape(mdp.shape) if features is None else features @ w
-    answer = rl(mdp, cost, lam, V0=V0)
+    answer = rl(mdp, cost, lam, V0=V0, progress=False)
     x = answer.rho - rho_E
     gradient = x.reshape(-1) if features is None else np.einsum("sak,sa->k", features, x)
     gradient = gradient + cost_class.gradient(w)
@@ -131,11 +155,11 @@ def _point(
 
 
 def _step(
-    linear: Linear, cost_class: CostClass, rho_E: FloatArray, lam: float, now: Point, mu: float
+    linear: Linear, cost_class: CostClass, rho_E: FloatArray, lam: float, now: Point, mu: float, rtol: float
 ) -> tuple[Point, float]:
     """One Newton step towards z g = mu, cut back until it stays inside and the residual falls."""
     D, v = cost_class.diagonal(now.w, now.z), cost_class.rank_one(now.w, now.z)
-    inverse = curvature(linear, now.answer, lam, cost_class.features, D, v)
+    inverse = curvature(linear, now.answer, lam, cost_class.features, D, v, rtol)
     (dw, share), dnu = inverse(now.gradient + cost_class.pull(now.w, mu / now.slack)), 0.0
     if cost_class.equality:
         along, _ = inverse(np.ones(cost_class.K))

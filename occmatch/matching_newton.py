@@ -23,6 +23,7 @@ from occmatch.checks import FloatArray
 from occmatch.matching_linear import Linear
 from occmatch.matching_step import Newton
 from occmatch.matching_support import Support
+from occmatch.progress import Say
 from occmatch.regularisers import Regulariser
 
 # Masses are lifted to this size where psi* is differentiated, so that rho * psi*'' does not become 0 * inf.
@@ -44,6 +45,9 @@ _TIGHTEST = 1e-9
 
 # Slope of psi*, in nats of policy, beyond which a pair starts from the expert's share and not from the uniform one.
 _STEEP = 1e6
+
+# Least probability of an action in a policy that is started from.
+_LEAST_START = 1e-12
 
 # Rounding of the objective: the line search asks for no decrease below it.
 _ROUNDING = 1e-13
@@ -74,18 +78,34 @@ class Progress:
 
 
 def newton(
-    support: Support, psi: Regulariser, rho_E: FloatArray, lam: float, max_iter: int = 200
+    support: Support,
+    psi: Regulariser,
+    rho_E: FloatArray,
+    lam: float,
+    max_iter: int = 200,
+    start: tuple[FloatArray, FloatArray] | None = None,
+    say: Say | None = None,
+    linear: Linear | None = None,
 ) -> tuple[FloatArray, FloatArray, tuple[Progress, ...]]:
-    """(rho [S', A], V [S'], history) at the minimum over `support`; no history where psi* is nowhere finite."""
-    linear = Linear(support.mdp)
+    """(rho [S', A], V [S'], history) at the minimum over `support`; no history where psi* is nowhere finite.
+
+    `start` is (pi, V), [S', A] and [S'], from an earlier answer.
+    """
+    linear = Linear(support.mdp) if linear is None else linear
     count = support.allowed.sum(axis=1, keepdims=True)
     with np.errstate(divide="ignore"):
         log_pi = np.log(np.where(support.allowed, 1.0 / count, 0.0))
-    log_pi = _avoiding(linear, log_pi, support, psi, rho_E, lam)
+    if start is None:
+        log_pi, V = _avoiding(linear, log_pi, support, psi, rho_E, lam), np.zeros(support.mdp.S)
+    else:
+        # An action that was all but given up needs as long to come back as its logarithm is low.
+        near = np.where(support.allowed, np.maximum(start[0], _LEAST_START), 0.0)
+        with np.errstate(divide="ignore"):
+            log_pi, V = np.log(near), start[1]
     objective = _objective(support, psi, rho_E, lam)
     now = _iterate(linear, log_pi, None, 1e-15, objective)
     loosest = 0.03 * (1.0 - support.mdp.gamma)
-    V, history, before, forcing = np.zeros(support.mdp.S), [], np.inf, loosest
+    history, before, forcing = [], np.inf, loosest
     for _ in range(max_iter):
         if not np.isfinite(now.f):
             break
@@ -105,6 +125,8 @@ def newton(
             continue
         V, now = V + dV, found
         history.append(Progress(now.f, slope, change, t))
+        if say is not None:
+            say("Newton", len(history), -slope / size, lambda V=V: support.extend(V))
         if -slope <= _SETTLED * size and change <= _SETTLED_CHANGE:
             break
         forcing = float(np.clip(loosest * np.sqrt(slope / before), _TIGHTEST, loosest))

@@ -23,7 +23,8 @@ actions of w / k1 that the second leaves out,
 
     k1 (T dV / lam) - k e = n,        D^-1 T' D k1 (T dV / lam + e) = f,          k = 1 - k1,
 
-which two triangular solves with T and two with T' invert.
+which two triangular solves with T and two with T' invert. Where factors take long, those of the policy itself, which
+its visits needed, stand in for T; new ones are made where that takes too many products.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ from functools import cached_property, partial
 import numpy as np
 from scipy.linalg import lu_factor, lu_solve
 from scipy.sparse import block_array, csc_array, csr_array, diags_array
-from scipy.sparse.linalg import splu
+from scipy.sparse.linalg import SuperLU, splu
 
 from occmatch.checks import FloatArray
 from occmatch.matching_krylov import gmres
@@ -43,6 +44,16 @@ from occmatch.matching_linear import Linear
 
 # Up to this many states the 2 S system itself is factorised, dense: a few milliseconds, and as accurate as it gets.
 _FEW_STATES = 100
+
+# Beyond so many states the factors of the 2 S system fill memory: at random next states soon, on narrow graphs late.
+# What GMRES reached is then the step, which is a rough one and still one of descent.
+_FILL_STATES, _FILL_NARROW = 1_000, 50_000
+
+# Vectors that GMRES keeps where it is all there is; close to the boundary of a box it takes hundreds.
+_LONG_RESTART = 200
+
+# Products with the system, each behind its preconditioner: before factors of its own are made, and in all.
+_KEPT_PRODUCTS, _PRODUCTS = 80, 1_500
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,17 +85,34 @@ class Newton:
         z = self.weight * (G / self.lam)
         b = self._equations(z.sum(axis=1), z)
         x, left = np.zeros(2 * S), np.inf
-        if S > _FEW_STATES:
+        if S > _FEW_STATES and direct and self.linear.kept:
+            x, left = self._gmres(self._narrow(self.linear.kept[0]), b, x, rtol, _KEPT_PRODUCTS)
+        if S > _FEW_STATES and not left <= 10 * rtol:
             precondition = self._narrow() if direct else self._blocks
-            right = precondition(b)
-            x, left = gmres(lambda x: precondition(self._matvec(x)), right, rtol=rtol)
-            left /= max(float(np.linalg.norm(right)), np.finfo(np.float64).tiny)
+            x, left = self._gmres(precondition, b, x, rtol, _PRODUCTS)
         if not left <= 10 * rtol:
-            x = self._direct(b)
+            if S <= (_FILL_NARROW if direct else _FILL_STATES):
+                x = self._direct(b)
+            elif not direct:
+                x, _ = self._gmres(self._blocks, b, x, rtol, _PRODUCTS, _LONG_RESTART)
         dV, e = x[:S] * (self.lam / self.k1), x[S:]
         advantage = dV[:, None] - self.linear.expect(dV)
         u = (advantage - G - self.kappa * e[:, None]) / (self.lam + self.kappa)
         return dV, e, u - (self.pi * u).sum(axis=1, keepdims=True)
+
+    def _gmres(
+        self,
+        precondition: Callable[[FloatArray], FloatArray],
+        b: FloatArray,
+        x: FloatArray,
+        rtol: float,
+        most: int,
+        restart: int = 50,
+    ) -> tuple[FloatArray, float]:
+        """(x, residual relative to the right side), both after preconditioning, by at most so many products."""
+        right = precondition(b)
+        x, left = gmres(lambda x: precondition(self._matvec(x)), right, x, rtol=rtol, max_matvecs=most, restart=restart)
+        return x, left / max(float(np.linalg.norm(right)), np.finfo(np.float64).tiny)
 
     def _matvec(self, x: FloatArray) -> FloatArray:
         S = self.linear.mdp.S
@@ -103,10 +131,11 @@ class Newton:
         normal, flow = b[: self.linear.mdp.S], b[self.linear.mdp.S :]
         return np.concatenate([self.k1 * normal + self.k * flow, flow - normal])
 
-    def _narrow(self) -> Callable[[FloatArray], FloatArray]:
-        """The inverse of the two sets without the covariance over actions, through LU of T."""
+    def _narrow(self, T: SuperLU | None = None) -> Callable[[FloatArray], FloatArray]:
+        """The inverse of the two sets without the covariance over actions, through LU of T or of something near it."""
         S = self.linear.mdp.S
-        T = self.linear.factor(self.weight / self.k1[:, None])
+        if T is None:
+            T = self.linear.factor(self.weight / self.k1[:, None])
 
         def apply(b: FloatArray) -> FloatArray:
             normal, flow = b[:S], b[S:]
