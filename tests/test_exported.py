@@ -1,6 +1,7 @@
 """Policies for other programs: the policy that a run reports, driven by Gymnasium's own make, in every format."""
 
 import dataclasses
+import io
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -21,6 +22,7 @@ from deep.envs.quiet import old_tasks
 from deep.evaluate import evaluate
 from deep.exported import Exported
 from deep.imitator import Imitator
+from deep.nets import GaussianPolicy
 from deep.result import CLOSING, children
 
 DATA = Path(deep.__file__).parent / "data"
@@ -48,6 +50,15 @@ def drive(env: gymnasium.Env, act: Callable[[np.ndarray], np.ndarray], obs: np.n
         obs, reward, terminated, truncated, _ = env.step(act(obs))
         total, over = total + float(reward), terminated or truncated
     return total
+
+
+def in_units(source: str, **more: bool) -> Exported:
+    """A bundled expert whose actions are expressed in units, as those of an imitator are."""
+    policy = deep.load(DATA / source, **more)
+    if isinstance(policy.policy, GaussianPolicy):
+        policy.policy.act_mean += torch.linspace(-0.2, 0.3, policy.spec.act_dim, dtype=torch.float64)
+        policy.policy.act_std *= torch.linspace(0.5, 2.0, policy.spec.act_dim, dtype=torch.float64)
+    return policy
 
 
 def make(env_id: str) -> gymnasium.Env:
@@ -84,6 +95,11 @@ def test_the_policy_of_a_run_is_the_averaged_one(folder: Path) -> None:
         last = {k.removeprefix("learner.policy."): v for k, v in checkpoint.tensors.items() if "learner.policy." in k}
         policy.load_state_dict(last)
         assert not torch.equal(found, policy(policy.normaliser(obs)).logp)
+
+
+def test_the_command_writes_into_the_run_folder_by_default(folder: Path) -> None:
+    path = export.export(export.Request(folder / "bc", "safetensors"), Console(file=io.StringIO()))
+    assert path == folder / "bc" / "exported.safetensors" and path.exists()
 
 
 def test_without_an_average_it_is_the_last_one(tmp_path: Path) -> None:
@@ -140,7 +156,7 @@ def test_every_format_gets_the_reported_return(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("source", ["Walker2d-v4", "CartPole-v0"])
 def test_programs_take_any_batch_and_act_like_the_policy(source: str, tmp_path: Path) -> None:
-    policy = deep.load(DATA / source)
+    policy = in_units(source)
     norm, rng = policy.policy.normaliser, np.random.default_rng(1)
     for act in programs(policy, tmp_path).values():
         for n in (1, 2, 33):
@@ -151,7 +167,7 @@ def test_programs_take_any_batch_and_act_like_the_policy(source: str, tmp_path: 
 
 
 def test_clipping_is_for_those_who_ask(tmp_path: Path) -> None:
-    free, clipped = deep.load(DATA / "Walker2d-v4"), deep.load(DATA / "Walker2d-v4", clip=True)
+    free, clipped = in_units("Walker2d-v4"), in_units("Walker2d-v4", clip=True)
     norm = free.policy.normaliser
     obs = (norm.mean.numpy() + 5 * norm.std * np.random.default_rng(0).normal(size=(40, 17))).astype(np.float32)
     expected = np.clip(free.act(obs), -1, 1)
@@ -195,8 +211,8 @@ def test_stable_baselines_evaluates_it() -> None:
 
 
 def test_safetensors_hold_the_numbers_of_the_formula(tmp_path: Path) -> None:
-    policy = deep.load(DATA / "Hopper-v4")
-    path = export.export(export.Request(DATA / "Hopper-v4", "safetensors", tmp_path / "p.safetensors"), Console())
+    policy, path = in_units("Hopper-v4"), tmp_path / "p.safetensors"
+    path.write_bytes(export.as_safetensors(policy)[0])
     with safe_open(path, "numpy") as file:
         n = {name: file.get_tensor(name).astype(np.float64) for name in file.keys()}
         meta = file.metadata()
