@@ -46,7 +46,7 @@ class CloningConfig:
     env: str = "Walker2d-v4"
     """Gymnasium id of the task."""
     demos: Path | None = None
-    """Demonstrations (npz); the bundled ones of the task where left out."""
+    """Demonstrations: npz, HDF5, or the folder or id of a data set; the bundled ones of the task where left out."""
     trajectories: int = 4
     """Trajectories used, drawn from the file by the seed."""
     subsample: int = 20
@@ -78,7 +78,7 @@ class GailConfig:
     env: str = "Walker2d-v4"
     """Gymnasium id of the task."""
     demos: Path | None = None
-    """Demonstrations (npz); the bundled ones of the task where left out."""
+    """Demonstrations: npz, HDF5, or the folder or id of a data set; the bundled ones of the task where left out."""
     trajectories: int = 4
     """Trajectories used, drawn from the file by the seed."""
     subsample: int = 20
