@@ -7,7 +7,9 @@ Jensen-Shannon divergence of the occupancy measures up to a constant (Eq 14 and 
 
 Any margin m gives a lower bound, if it did not see the pairs that it is judged on. So m is cross-fitted: a net trained
 and stopped on some episodes is judged on others, until every episode has been judged once. Whole episodes, because
-pairs of one episode resemble each other. 0 bits: no difference found; 1 bit: every pair says whose it is.
+pairs of one episode resemble each other; and for the same reason n episodes give no more than odds of n + 1 to one
+(Laplace's rule of succession): margins are cut at log(n + 1), lest a few odd episodes cost more than all others tell.
+0 bits: no difference found; 1 bit: every pair says whose it is.
 
 The measures are the undiscounted, normalised ones: every recorded pair counts the same, as in training. Where the clock
 is geometric (deep.envs.register_table) that is the discounted measure. Steps after termination do not exist here: the
@@ -83,10 +85,11 @@ def jensen_shannon(spec: EnvSpec, learner: Demos, expert: Demos, rng: np.random.
             [_rows(side, np.isin(part, chosen)) for side, part in zip(sides, parts, strict=True)]
             for chosen in ([k], [(k + 1) % folds], [(k + i) % folds for i in range(2, folds)])
         )
-        net = classifier(spec, train, stop, generator)
+        bound = math.log(1 + min(int(np.sum(part != k)) for part in parts))
+        net = classifier(spec, train, stop, bound, generator)
         with torch.no_grad():
             for i, sign in enumerate((1.0, -1.0)):
-                loss = LOGISTIC.phi(sign * net(judged[i]).double()).numpy()
+                loss = LOGISTIC.phi(sign * net(judged[i]).clamp(-bound, bound).double()).numpy()
                 of = sides[i].episode[parts[i][sides[i].episode] == k]
                 losses[i] += np.bincount(of, loss, minlength=len(losses[i]))
     table = [np.stack([loss, side.lengths], 1) for loss, side in zip(losses, sides, strict=True)]
@@ -103,8 +106,11 @@ def _bits(table: list[np.ndarray]) -> float:
     return 1.0 - sum(float(t[:, 0].sum() / t[:, 1].sum()) for t in table) / (2 * math.log(2))
 
 
-def classifier(spec: EnvSpec, train: list[Tensor], stop: list[Tensor], generator: torch.Generator) -> MarginNet:
-    """A margin net trained on rows of learner and expert until the risk on the rows to stop by no longer falls.
+def classifier(
+    spec: EnvSpec, train: list[Tensor], stop: list[Tensor], bound: float, generator: torch.Generator
+) -> MarginNet:
+    """A margin net trained on rows of learner and expert until the risk on the rows to stop by no longer falls, margins
+    cut at +-bound.
 
     It starts at m = 0, no opinion, and is that still where nothing does better.
     """
@@ -116,7 +122,7 @@ def classifier(spec: EnvSpec, train: list[Tensor], stop: list[Tensor], generator
 
     def risk() -> float:
         with torch.no_grad():
-            return float(costs.risk(LOGISTIC, *(Scores(net(rows), None, 0.0) for rows in stop)))
+            return float(costs.risk(LOGISTIC, *(Scores(net(rows).clamp(-bound, bound), None, 0.0) for rows in stop)))
 
     best, kept, since = risk(), [p.clone() for p in net.net.state_dict().values()], 0
     for _ in range(BLOCKS):

@@ -42,10 +42,10 @@ def test_a_run_is_set_against_its_expert(folder: Path, capsys: pytest.CaptureFix
     returns = found["returns"]
     assert returns["expert"]["stochastic"]["mean"] == found["expert_return"] == 200.0
     assert returns["expert"]["stochastic"]["normalised"] == 1.0 and returns["random"]["stochastic"]["normalised"] == 0.0
-    for kind in ("stochastic", "deterministic"):  # 5 epochs on one trajectory: better than chance, no expert
+    for kind in ("stochastic", "deterministic"):  # 30 epochs on one trajectory: above chance
         assert 0 < returns["bc"][kind]["normalised"] <= 1 and returns["bc"][kind]["episodes"] == 8
     far, near, random = (found["distances"][k] for k in ("learner", "expert", "random"))
-    assert near["js_bits"]["point"] < 0.1 < random["js_bits"]["point"] <= 1
+    assert near["js_bits"]["low"] < 0.05 and 0.3 < random["js_bits"]["high"] <= 1  # wide, from eight episodes
     assert near["mmd"]["p_value"] > 0.01 >= random["mmd"]["p_value"]
     assert near["mmd"]["squared"] < far["mmd"]["squared"] and far["js_bits"]["low"] <= far["js_bits"]["high"]
     assert len({d["mmd"]["bandwidth"] for d in found["distances"].values()}) <= 3 and found["versions"]["numpy"]
