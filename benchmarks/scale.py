@@ -53,8 +53,7 @@ def cases(request: Request) -> dict[str, Callable[[], Row]]:
     """Every row by name: those of `rl` here, those of matching, IRL and LPs beside."""
     table = scale_rows.rows(request.quick, request.peer_python, request.baseline_limit)
     if importlib.util.find_spec("scale_matching") is not None:
-        more = importlib.import_module("scale_matching").rows(request.quick)
-        table |= more if isinstance(more, dict) else dict(more)
+        table |= importlib.import_module("scale_matching").rows(request.quick)
     return {name: make for name, make in table.items() if name.startswith(request.only)}
 
 
@@ -73,7 +72,8 @@ def measured(name: str, request: Request) -> Row:
     if done.returncode:
         why = (done.stderr.strip().splitlines() or ["killed, most likely for want of memory"])[-1]
         return empty | {"method": f"exit {done.returncode}: {why[:120]}"}
-    return {"work": name} | json.loads(done.stdout.splitlines()[-1])
+    row = json.loads(done.stdout.splitlines()[-1])
+    return row | {"work": name, "problem": row.get("problem", row.get("work", ""))}
 
 
 def collect(request: Request) -> list[Row]:
@@ -95,9 +95,15 @@ def show(row: Row) -> str:
     """One line of the table."""
     busy, sweep = row.get("cpu"), row.get("sweep")
     sweeps = f"{busy / sweep:,.0f}" if busy and sweep else ""
-    cells = [row["work"], row.get("problem", ""), row["size"], _number(row["seconds"], ".3g"), _number(busy, ".3g")]
-    cells += [sweeps, _number(row["peak_mb"], ",.0f"), _number(row["error"], ".0e"), row["method"]]
-    return "| " + " | ".join(str(cell) for cell in [*cells, row["iterations"] if row["iterations"] else ""]) + " |"
+    cells = [
+        row["work"],
+        row.get("problem", ""),
+        row.get("size", ""),
+        _number(row.get("seconds"), ".3g"),
+        _number(busy, ".3g"),
+    ]
+    cells += [sweeps, _number(row.get("peak_mb"), ",.0f"), _number(row.get("error"), ".0e"), row["method"]]
+    return "| " + " | ".join(str(cell) for cell in [*cells, row.get("iterations") or ""]) + " |"
 
 
 def _number(value: object, form: str) -> str:
@@ -123,29 +129,27 @@ def exponents(rows: list[Row]) -> list[str]:
     return lines
 
 
-def page(rows: list[Row], request: Request) -> str:
-    head = (
-        "| work | problem | size | seconds | CPU | sweeps | peak MB | error | method | iterations |\n" + "| --- " * 10
-    )
-    ends = ("limit, ", "growth in ")
-    main = [show(row) for row in rows if not str(row["work"]).startswith(ends)]
-    limits = [show(row) for row in rows if str(row["work"]).startswith(ends[0])]
-    growth = ["| grows with | problem | time ~ size^ | memory ~ size^ | points |\n| --- | --- | --- | --- | --- |"]
+def page(rows: list[Row]) -> str:
+    columns = ["work", "problem", "size", "seconds", "CPU", "sweeps", "peak MB", "error", "method", "iterations"]
+    head = f"| {' | '.join(columns)} |\n|{' --- |' * len(columns)}"
+    ends = ("limit", "growth in ")
     versions = ", ".join(f"{name} {version(name)}" for name in ("numpy", "scipy"))
-    text = (__doc__ or "").partition("\n\n    python")[0], (__doc__ or "").rpartition("PROJECTS\n\n")[2]
-    return "\n".join(
-        ["# Exact solvers at scale", "", text[0], "", text[1].strip(), "", head + "|", *main]
-        + ["", "## How time and memory grow", "", *growth, *exponents(rows)]
-        + ["", "## Where each method ends, and what it then reports", "", head + "|", *limits, ""]
-        + [f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, {versions}.", ""]
-    )
+    about, _, rest = (__doc__ or "").partition("\n\n    python")
+    lines = ["# Exact solvers at scale", "", about, "", rest.partition("\n\n")[2].strip(), "", head]
+    lines += [show(row) for row in rows if not str(row["work"]).startswith(ends)]
+    lines += ["", "## How time and memory grow", "", "Exponents fitted over each family of rows, processor time.", ""]
+    lines += ["| grows with | problem | time | memory | points |", "| --- | --- | --- | --- | --- |", *exponents(rows)]
+    lines += ["", "## Where each method ends, and what it then reports", "", head]
+    lines += [show(row) for row in rows if str(row["work"]).startswith(ends[0])]
+    lines += ["", f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, {versions}.", ""]
+    return "\n".join(lines)
 
 
 def main(request: Request) -> None:
     if request.row:
         print(json.dumps(cases(request)[request.row](), default=float))
         return
-    (request.out / "scale.md").write_text(page(collect(request), request))
+    (request.out / "scale.md").write_text(page(collect(request)))
 
 
 if __name__ == "__main__":

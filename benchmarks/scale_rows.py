@@ -130,10 +130,10 @@ def peer(name: str, kind: str, S: int, gamma: float, tol: float, python: str, li
         try:
             done = subprocess.run(command, capture_output=True, text=True, timeout=limit)
         except subprocess.TimeoutExpired:
-            return row | {"seconds": limit, "error": np.inf, "method": f"over {limit:g} s", "iterations": 0}
+            return row | {"seconds": limit, "error": None, "method": f"over {limit:g} s", "iterations": 0}
         if done.returncode:
             why = (done.stderr.strip().splitlines() or [f"exit {done.returncode}"])[-1][:90]
-            return row | {"seconds": None, "error": np.inf, "method": f"failed: {why}", "iterations": 0}
+            return row | {"seconds": None, "error": None, "method": f"failed: {why}", "iterations": 0}
         told = json.loads(done.stdout.splitlines()[-1])
         V = np.load(told.pop("V"), allow_pickle=False)
     row["peak_mb"] = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024

@@ -27,7 +27,7 @@ from scipy.sparse.linalg import SuperLU, splu
 
 from occmatch import checks
 from occmatch.checks import FloatArray
-from occmatch.linear_krylov import Product, refined
+from occmatch.linear_krylov import Product, ratio, refined
 from occmatch.linear_ordered import Ordered
 from occmatch.linear_policy import policy_matrix
 from occmatch.matrix_free import AnyMDP, MatrixFree
@@ -125,12 +125,16 @@ class Resolvent:
 
     def _iterate(self, apply: Product, b: FloatArray, rtol: float, *, transposed: bool) -> tuple[FloatArray, bool]:
         """Plain steps as long as they are few, then steps behind the ordered sweep."""
+        x = np.zeros(b.size)
         if "_ordered" not in self.__dict__:
             x, reached = refined(apply, self.gamma, b, rtol, _PASSES, _PLAIN_STEPS)
             if reached:
                 return x, True
         inverse = self._ordered.inverse(transposed=transposed)
-        return refined(apply, self.gamma, b, rtol, _PASSES, _STEPS, inverse)
+        # What plain steps have gained is kept: the rest is a system of its own, with a smaller right side.
+        rest = b - x + self.gamma * apply(x)
+        more, reached = refined(apply, self.gamma, rest, rtol * ratio(b, rest), _PASSES, _STEPS, inverse)
+        return x + more, reached
 
 
 @dataclass(frozen=True, eq=False)

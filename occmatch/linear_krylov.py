@@ -108,3 +108,9 @@ def _gmres(system: Product, b: FloatArray, rtol: float, inverse: Product | None)
 def largest(x: FloatArray) -> float:
     """max|x|, without a copy of x."""
     return max(float(x.max()), -float(x.min())) if x.size else 0.0
+
+
+def ratio(b: FloatArray, rest: FloatArray) -> float:
+    """max|b| / max|rest|, 1 where there is no rest."""
+    size = largest(rest)
+    return largest(b) / size if size > 0.0 else 1.0
