@@ -15,6 +15,7 @@ tabular      policies and samples of finite MDPs as tables
 exported     deep.load: a trained policy for other programs   export   the same as a torch program, ONNX, safetensors
 watch        a film of the policy beside the expert           diagnostics  whether training converges
 sweep        grids of runs on Ray, a safe line each          report    the table and figures that the lines make
+presets      what differs by task                             tracking  metrics to Weights & Biases
 
 E denotes simulators, T steps of each in a batch, N samples, O the observation and U the action dimension.
 """
