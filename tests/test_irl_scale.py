@@ -92,6 +92,7 @@ def test_columns_are_solved_together(guess: bool, monkeypatch: pytest.MonkeyPatc
     assert (np.linalg.norm(R - M @ X, axis=0) <= 1e-9 * np.linalg.norm(R, axis=0)).all()
     assert np.abs(X - exact).max() <= KRYLOV * np.abs(exact).max()
     assert start is None or np.array_equal(start, kept)
+    assert not columns._bicgstab(one, R, np.zeros_like(R), 1e-10)[1].size
     # The columns that BiCGSTAB leaves behind go to the resolvent one by one.
     monkeypatch.setattr(columns, "_STEPS", 1)
     assert np.abs(columns.solve_columns(one, R, 1e-10, few_states=0) - exact).max() <= KRYLOV * np.abs(exact).max()
