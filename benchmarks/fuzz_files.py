@@ -149,7 +149,11 @@ The commonest refusals, by their first words:
 
 def _guided(log: Path) -> str:
     """What fuzz_guided.py did, where its output was kept."""
-    done = re.search(r"#\d+\s+DONE\s+cov: (\d+).*\nDone (\d+) runs in (\d+)", log.read_text()) if log.exists() else None
+    done = (
+        re.search(r"#\d+\s+DONE\s+cov: (\d+)[\s\S]*?\nDone (\d+) runs in (\d+)", log.read_text())
+        if log.exists()
+        else None
+    )
     if done is None:
         return ""
     edges, runs, seconds = (int(g) for g in done.groups())
