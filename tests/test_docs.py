@@ -42,7 +42,7 @@ CONFIG = yaml.safe_load((ROOT / "mkdocs.yml").read_text())
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Built as CI builds it; a warning ends the build."""
     folder = tmp_path_factory.mktemp("site")
-    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "-d", str(folder)]
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "-d", str(folder)]
     run = subprocess.run(command, cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True)
     assert run.returncode == 0, run.stdout + run.stderr
     return folder
