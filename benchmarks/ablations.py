@@ -47,6 +47,7 @@ STUDIES: dict[str, dict[str, Change]] = {
 }
 """For each study the settings that are set against the base."""
 REPS = 2000
+FEWEST = 3  # seeds, below which intervals and tests say nothing
 
 
 @dataclass(frozen=True)
@@ -115,14 +116,14 @@ def score(line: Line) -> float:
 
 def row(name: str, scores: np.ndarray, base: np.ndarray | None) -> str:
     """Normalised scores, and whether they are better than the base's."""
-    rng = np.random.default_rng(0)
-    middle = stats.stratified_bootstrap(stats.iqm, scores, rng, REPS)
-    cells = [name, f"{middle.point:.3f}", f"{middle.low:.3f} to {middle.high:.3f}"]
-    if base is None:
-        cells += ["", ""]
-    else:
-        better = stats.probability_of_improvement(scores, base, rng, REPS)
-        cells += [f"{better.point:.2f} ({better.low:.2f} to {better.high:.2f})", f"{stats.rank_sum(scores, base):.3f}"]
+    cells = [name, f"{stats.iqm(scores):.3f}", "", "", ""]
+    if len(scores) >= FEWEST:
+        interval = stats.stratified_bootstrap(stats.iqm, scores, np.random.default_rng(0), REPS)
+        cells[2] = f"{interval.low:.3f} to {interval.high:.3f}"
+        if base is not None and len(base) >= FEWEST:
+            better = stats.probability_of_improvement(scores, base, np.random.default_rng(0), REPS)
+            cells[3] = f"{better.point:.2f} ({better.low:.2f} to {better.high:.2f})"
+            cells[4] = f"{stats.rank_sum(scores, base):.3f}"
     return f"| {' | '.join(cells)} | {len(scores)} |"
 
 
@@ -156,14 +157,13 @@ def tables(found: list[Line]) -> str:
 
 
 def document(found: list[Line]) -> str:
-    commits = ", ".join(sorted({line["commit"][:7] for line in found}))
     return f"""# Ablations
 
 One setting changed at a time, by `python benchmarks/ablations.py`: score of the stochastic policy at the end of
-training (0 random actions, 1 the expert), interquartile mean over seeds (with three of them the mean) and its bootstrap
-interval; the probability that a run beats one of the base, with its interval; and the one-sided p-value of Wilcoxon's
-rank-sum test that it does not, which with three seeds against three cannot be below 0.05. Every run is a line of
-[ablations.jsonl](ablations.jsonl), made at {commits}.
+training (0 random actions, 1 the expert), interquartile mean over seeds (the mean, with up to three of them) and its
+bootstrap interval; the probability that a run beats one of the base, with its interval; and the one-sided p-value of
+Wilcoxon's rank-sum test that it does not, which with three seeds against three cannot be below 0.05. With fewer than
+three seeds there is only the score. Every run is a line of [ablations.jsonl](ablations.jsonl) with settings and commit.
 {tables(found)}
 """
 
