@@ -71,7 +71,7 @@ def test_a_checkpoint_with_an_endless_iteration_is_none(tmp_path: Path) -> None:
 
 def test_a_checksum_that_is_none_can_be_printed(tmp_path: Path) -> None:
     run.save_tensors(tmp_path / "x", {"x": torch.zeros(1)})
-    with pytest.raises(ValueError, match="expected the bytes with SHA-256 [?]x+, but") as error:
+    with pytest.raises(ValueError, match=r"expected the bytes with SHA-256 [?]x+, but") as error:
         run.load_tensors(tmp_path / "x", "\ud800" + "x" * 1000)
     assert len(str(error.value)) < 300 + len(str(tmp_path))
 
