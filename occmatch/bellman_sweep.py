@@ -7,7 +7,7 @@ be told.  The fine sweep is the same number written in differences, which are ex
     (T V - V)(s) = - lam log sum_a exp( - [ c(s, a) + gamma sum_s' P(s'|s, a) (V(s') - V(s)) - (1-gamma) V(s) ] / lam ),
 
 and V may come as V + w with a small w, which then keeps the digits that V has no room for.  It holds for the kernel
-whose rows sum to one exactly, and costs about five plain sweeps; it is made a few times, at the end.
+whose rows sum to one exactly, and costs several plain sweeps; it is made a few times, at the end.
 """
 
 from __future__ import annotations

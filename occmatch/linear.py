@@ -50,7 +50,7 @@ _HOPELESS_STATES = 300_000
 # Passes of refinement, each gaining up to nine digits, and steps (two products each) that one pass may take.
 _PASSES, _STEPS = 4, 500
 
-# Steps without a preconditioner before one is made, which costs about as much as thirty of them.
+# Steps without a preconditioner before one is made: sorting, a triangle and its factors are worth some tens of them.
 _PLAIN_STEPS = 60
 
 

@@ -3,7 +3,7 @@
 A good policy goes downhill: from where much is still to be paid to where little is.  Numbered by value, P_pi of such
 a policy is almost lower triangular, and the lower triangle of I - gamma P_pi, which takes one sweep to solve, almost
 its inverse: a product alone carries news one transition on, the sweep carries it down the whole path (downwind
-numbering, Bey & Wittum 1997).  On a gridworld of 40,000 states it takes a quarter of the products that BiCGSTAB takes
+numbering, Bey & Wittum 1997).  On a gridworld of 40,000 states it took 0.3 of the products that BiCGSTAB took
 without it; where there is no downhill, as on garnets, it does not pay, and it is only made where plain steps are many.
 """
 
