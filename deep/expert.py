@@ -133,7 +133,6 @@ def train(config: ExpertConfig, record: Run, console: Console) -> None:
     try:
         loop = run.iterations(record, expert, config.steps, config.checkpoint_every)
         loop = tracking.follow(loop, config.wandb, record.folder, as_dict(config))
-        loop = tracking.follow(loop, config.wandb, record.folder, as_dict(config))
         for _ in progress.show(loop, f"expert {config.env}", expert.env_steps, config.steps, console):
             pass
     finally:
@@ -147,7 +146,6 @@ def main(argv: list[str]) -> None:
     request = parse(ExpertConfig, "expert", lambda given: ExpertConfig(**given), argv)
     config, record = request.config, request.resume
     if record is None:
-        tracking.check(config.wandb)
         tracking.check(config.wandb)
         Expert(config).learner.close()  # what cannot run fails here, before anything is written
         folder = request.out or run.new_folder(f"expert-{config.env}-s{config.seed}")

@@ -20,7 +20,7 @@ def graph(program: Program, meta: dict[str, str]) -> bytes:
     try:
         from onnx import TensorProto, checker, helper, numpy_helper
     except ImportError:
-        raise ValueError("format onnx needs the onnx package: pip install onnx onnxruntime") from None
+        raise ValueError("format onnx needs the onnx package: pip install 'occmatch[export]'") from None
     nodes, tensors = [], []
 
     def constant(name: str, value: np.ndarray) -> str:

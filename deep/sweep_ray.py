@@ -52,7 +52,7 @@ class Cluster:
         try:
             import ray
         except ImportError:
-            raise ValueError("ray must be installed for a sweep: pip install ray") from None
+            raise ValueError("ray must be installed for a sweep: pip install 'occmatch[sweep]'") from None
         quiet: dict[str, Any] = {"include_dashboard": False, "log_to_driver": False, "logging_level": "error"}
         if self.address is None:
             ray.init(address="local", num_cpus=self.jobs, object_store_memory=STORE, **quiet)

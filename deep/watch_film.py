@@ -50,7 +50,7 @@ def check_format(path: Path) -> None:
     if path.suffix not in (".mp4", ".gif"):
         raise ValueError(f"out must end in .mp4 or .gif, but is {path}")
     if path.suffix == ".mp4" and not find_spec("imageio_ffmpeg"):
-        raise ValueError("an .mp4 needs the imageio-ffmpeg package: pip install imageio-ffmpeg, or write a .gif")
+        raise ValueError("an .mp4 needs the imageio-ffmpeg package: pip install 'occmatch[watch]', or write a .gif")
     if not path.parent.is_dir():
         raise ValueError(f"out must lie in a folder that exists, but {path.parent} does not")
 
