@@ -11,12 +11,14 @@ exists only once they are complete. Resuming drops the metric lines beyond the c
 reads like one that was never interrupted.
 """
 
+import contextlib
 import hashlib
 import json
 import os
 import platform
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import metadata
@@ -92,8 +94,17 @@ def write_atomic(path: Path, data: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
+    except OSError as error:
+        raise _named(error, path) from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _named(error: OSError, path: Path) -> OSError:
+    """The error with the file it is about, which a failed write does not know."""
+    if error.errno is None or error.filename is not None:
+        return error
+    return type(error)(error.errno, error.strerror, str(path))
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -205,31 +216,41 @@ class Run:
         checksum = save_tensors(folder / f"{name}.safetensors", algorithm.state_dict())
         record = {"iteration": algorithm.iteration, "env_steps": algorithm.env_steps, "sha256": checksum}
         write_json(folder / f"{name}.json", record)
-        for old in sorted(folder.glob("*.json"))[:-KEEP]:
-            old.unlink()
-            old.with_suffix(".safetensors").unlink(missing_ok=True)
+        kept = {path.stem for path in _records(folder)[:KEEP]}
+        for path in sorted(folder.glob("[0-9]*.*")):  # a record before its tensors, and tensors that a kill left alone
+            if path.stem not in kept:
+                path.unlink()
 
     def latest(self) -> Checkpoint | None:
-        """The newest checkpoint whose checksum holds; None where there is none at all."""
-        records = sorted((self.folder / "checkpoints").glob("*.json"), reverse=True)
-        problems = []
-        for path in records:
+        """The newest checkpoint whose checksum holds, with a warning of those passed over; None where there is none."""
+        problems: list[str] = []
+        for path in _records(self.folder / "checkpoints"):
             try:
                 record = read_json(path)
                 tensors = load_tensors(path.with_suffix(".safetensors"), record["sha256"])
-                return Checkpoint(int(record["iteration"]), tensors)
-            except (ValueError, KeyError, TypeError, OverflowError) as error:
+                found = Checkpoint(int(record["iteration"]), tensors)
+            except (ValueError, KeyError, TypeError, OverflowError, OSError) as error:
                 problems.append(str(error))
+                continue
+            for problem in problems:
+                print(f"warning: {problem}; taking the checkpoint of iteration {found.iteration}", file=sys.stderr)
+            return found
         if problems:
             raise ValueError(f"{self.folder}: no checkpoint can be read: {problems[0]}")
         return None
 
     def close(self) -> None:
-        """Close the logs."""
-        for log in (self._log, self._board):
-            if log is not None:
-                log.close()
-        self._log = self._board = None
+        """Close the logs, the second also where the first cannot be (a full disk)."""
+        with contextlib.ExitStack() as stack:
+            for log in (self._log, self._board):
+                if log is not None:
+                    stack.callback(log.close)
+            self._log = self._board = None
+
+
+def _records(folder: Path) -> list[Path]:
+    """The checkpoints' JSON files, the newest first; by length, since a name is a number of at least six digits."""
+    return sorted(folder.glob("*.json"), key=lambda path: (len(path.stem), path.stem), reverse=True)
 
 
 def _metrics(path: Path, number: int, line: bytes) -> Metrics:
@@ -273,5 +294,7 @@ def iterations(run: Run, algorithm: Algorithm, steps: int, checkpoint_every: int
             if stop:
                 raise Interrupted(run.folder)
             yield metrics
+        if stop:  # it came after the last iteration, whose checkpoint is written
+            raise Interrupted(run.folder)
     finally:
         signal.signal(signal.SIGINT, before)

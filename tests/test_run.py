@@ -1,5 +1,6 @@
 """The run folder: atomic files, checkpoints that are checked, and runs that resume to the same bits."""
 
+import errno
 import json
 import os
 import random
@@ -65,7 +66,9 @@ def test_the_last_checkpoints_are_kept_and_the_newest_is_found(tmp_path: Path) -
     assert record.latest().iteration == 10
 
 
-def test_a_damaged_checkpoint_is_passed_over_and_only_damaged_ones_are_an_error(tmp_path: Path) -> None:
+def test_a_damaged_checkpoint_is_passed_over_and_only_damaged_ones_are_an_error(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
     record = Run.create(tmp_path / "r", "test", {})
     drive(record, Counter(), 100)
     files = sorted((tmp_path / "r" / "checkpoints").glob("*.safetensors"))
@@ -73,10 +76,46 @@ def test_a_damaged_checkpoint_is_passed_over_and_only_damaged_ones_are_an_error(
     data[-1] ^= 1
     files[-1].write_bytes(data)
     assert record.latest().iteration == 8
+    said = capsys.readouterr().err
+    assert said.startswith("warning: ") and said.endswith(
+        "changed or cut short; taking the checkpoint of iteration 8\n"
+    )
     for path in files:
         path.write_bytes(b"")
     with pytest.raises(ValueError, match=r"no checkpoint can be read: .*changed or cut short"):
         record.latest()
+
+
+def test_checkpoints_are_ordered_by_number_and_tensors_left_alone_by_a_kill_go(tmp_path: Path) -> None:
+    record, counter = Run.create(tmp_path / "r", "test", {}), Counter()
+    counter.iteration = 999_997
+    for _ in range(5):
+        counter.iterate()
+        record.save(counter)
+        if counter.iteration == 999_999:
+            (tmp_path / "r" / "checkpoints" / "999998.json").unlink()  # where kill -9 came between the two
+    names = sorted(p.name for p in (tmp_path / "r" / "checkpoints").iterdir())
+    assert names == [f"{i}.{kind}" for i in (1_000_000, 1_000_001, 1_000_002) for kind in ("json", "safetensors")]
+    assert record.latest().iteration == 1_000_002
+
+
+def test_ctrl_c_after_the_last_iteration_is_not_lost(tmp_path: Path) -> None:
+    record = Run.create(tmp_path / "r", "test", {})
+    with pytest.raises(Interrupted):
+        for m in run.iterations(record, Counter(), 20, 50):
+            if m["env_steps"] == 20:
+                os.kill(os.getpid(), signal.SIGINT)
+    record.close()
+    assert record.latest().iteration == 2
+
+
+def test_a_failed_write_names_its_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(fd: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(OSError, match=r"No space left on device: '.*x\.json'"):
+        run.write_json(tmp_path / "x.json", 1)
 
 
 def test_resuming_drops_the_lines_after_the_checkpoint(tmp_path: Path) -> None:
