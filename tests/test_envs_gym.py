@@ -14,7 +14,12 @@ FLAT = Box(-np.inf, np.inf, (2,), np.float32)
 class Counter(gymnasium.Env):
     """Observes (steps, sum of actions); ends at the fifth step, which is also its time limit when registered."""
 
-    def __init__(self, observation_space=FLAT, action_space=None, broken_at=None, forgetful=False):
+    def __init__(
+        self, observation_space=FLAT, action_space=None, broken_at=None, forgetful=False, raises=None, lost_after=None
+    ):
+        if raises == "init":
+            raise KeyError("no such robot")
+        self.raises, self.lost_after, self.resets = raises, lost_after, 0
         self.observation_space = observation_space
         self.action_space = Discrete(3, start=10) if action_space is None else action_space
         self.broken_at, self.forgetful, self.drift = broken_at, forgetful, 0
@@ -23,9 +28,14 @@ class Counter(gymnasium.Env):
         super().reset(seed=seed)
         self.count, self.total = 0, self.np_random.integers(100)
         self.drift += self.forgetful
-        return self._obs(), {}
+        self.resets += 1
+        if self.raises == "reset":
+            raise RuntimeError("two\nlines")
+        return self._obs() * (np.nan if self.resets == self.lost_after else 1), {}
 
     def step(self, action):
+        if self.raises == "step":
+            raise ZeroDivisionError("divided by zero")
         self.count, self.total = self.count + 1, self.total + action
         reward = np.nan if self.count == self.broken_at else float(action)
         return self._obs(), reward, self.count == 5, False, {}
@@ -101,6 +111,32 @@ def test_a_reward_that_is_not_finite_is_a_fault(register):
     sim.step(np.zeros(2, dtype=int))
     with pytest.raises(envs.SimulatorFault, match=rf"{name}: simulators \[0, 1\] failed: .* not finite"):
         sim.step(np.zeros(2, dtype=int))
+
+
+@pytest.mark.parametrize(
+    ("raises", "message"),
+    [("step", "a simulator failed: step raised ZeroDivisionError: divided by zero"),
+     ("reset", "a simulator failed: reset raised RuntimeError: two lines")],
+)  # fmt: skip
+def test_what_an_environment_raises_is_a_fault(register, raises, message):
+    sim = envs.make(name := register(raises=raises), 2, seed=0)
+    with pytest.raises(envs.SimulatorFault, match=f"^{name}: {message}$"):
+        sim.reset()
+        sim.step(np.zeros(2, dtype=int))
+
+
+def test_an_environment_that_cannot_be_made_is_refused(register):
+    with pytest.raises(ValueError, match="must be installed, but cannot be made: 'no such robot'"):
+        envs.make(register(raises="init"), 2, seed=0)
+
+
+@pytest.mark.parametrize("lost_after", [1, 2])
+def test_a_reset_to_nowhere_is_a_fault(register, lost_after):
+    sim = envs.make(name := register(lost_after=lost_after), 2, seed=0)
+    with pytest.raises(envs.SimulatorFault, match=rf"{name}: simulators .* the observation after a reset"):
+        sim.reset()
+        for _ in range(5):
+            sim.step(np.zeros(2, dtype=int))
 
 
 def test_replay_that_ends_elsewhere_is_refused(register):

@@ -65,14 +65,14 @@ class Step:
 
 
 class SimulatorFault(RuntimeError):
-    """The physics failed: `ids` are the simulators, `reason` what was found."""
+    """The physics failed: `ids` are the simulators, none where it is not known which; `reason` is what was found."""
 
     def __init__(self, env_id: str, ids: np.ndarray, reason: str) -> None:
         self.env_id = env_id
         self.ids = np.asarray(ids)
         self.reason = reason
         shown = ", ".join(str(i) for i in self.ids[:5]) + (", ..." if len(self.ids) > 5 else "")
-        super().__init__(f"{env_id}: simulators [{shown}] failed: {reason}")
+        super().__init__(f"{env_id}: {f'simulators [{shown}]' if shown else 'a simulator'} failed: {reason}")
 
 
 class Simulator(ABC):

@@ -8,6 +8,9 @@ again: no pickle, and no knowledge of what the environment holds inside.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import gymnasium
 import numpy as np
 from gymnasium.spaces import Discrete
@@ -33,7 +36,7 @@ class GymSimulator(Simulator):
             try:
                 # Spaces are checked here, once; the passive checker would warn about them at every reset.
                 first = gymnasium.make(env_id, disable_env_checker=True)
-            except (ImportError, gymnasium.error.Error) as error:
+            except Exception as error:  # not installed, or its own code fails: in any way
                 reason = " ".join(str(error).split())
                 raise ValueError(f"{env_id} must be installed, but cannot be made: {reason}") from error
             try:
@@ -74,7 +77,8 @@ class GymSimulator(Simulator):
         self.check_ready(self._obs)
         actions = self.check_actions(actions)
         self._played[np.arange(self.num), self._clock.elapsed] = actions
-        raw, reward, terminated, truncated, _ = self._envs.step(actions + self._action_start)
+        with self._failing("step"):
+            raw, reward, terminated, truncated, _ = self._envs.step(actions + self._action_start)
         obs = raw.astype(np.float64)
         if not (np.isfinite(obs).all() and np.isfinite(reward).all()):
             ids = np.flatnonzero(~(np.isfinite(obs).all(axis=1) & np.isfinite(reward)))
@@ -91,8 +95,21 @@ class GymSimulator(Simulator):
     def _begin(self, mask: np.ndarray) -> None:
         """New episodes, from new seeds, for the simulators in `mask` [E]."""
         self._seeds[mask] = self._rng.integers(SEEDS, size=int(mask.sum()))
-        raw, _ = self._envs.reset(seed=self._seeds.tolist(), options={"reset_mask": mask.copy()})
+        with self._failing("reset"):
+            raw, _ = self._envs.reset(seed=self._seeds.tolist(), options={"reset_mask": mask.copy()})
+        bad = mask & ~np.isfinite(raw).all(axis=1)
+        if bad.any():
+            raise SimulatorFault(self.spec.id, np.flatnonzero(bad), "the observation after a reset is not finite")
         self._obs[mask] = raw[mask]
+
+    @contextmanager
+    def _failing(self, what: str) -> Iterator[None]:
+        """Whatever an environment raises is a fault of the simulator."""
+        try:
+            yield
+        except Exception as error:
+            reason = " ".join(f"{type(error).__name__}: {error}".split())
+            raise SimulatorFault(self.spec.id, np.empty(0, dtype=np.int64), f"{what} raised {reason}") from error
 
     def state_dict(self) -> dict[str, np.ndarray]:
         elapsed = self.elapsed
@@ -123,11 +140,12 @@ class GymSimulator(Simulator):
             saved.check_below(id_, "played", state["played"], self.spec.act_dim)
         self._clock.load(id_, state["elapsed"], state["limit"])
         self._obs = None  # not ready, should an environment fail in the replay
-        raw, _ = self._envs.reset(seed=state["seeds"].tolist())
-        obs = raw.astype(np.float64)
-        for i, env in enumerate(self._envs.envs):
-            for action in state["played"][i, : state["elapsed"][i]] + self._action_start:
-                obs[i] = env.step(action)[0]
+        with self._failing("replay"):
+            raw, _ = self._envs.reset(seed=state["seeds"].tolist())
+            obs = raw.astype(np.float64)
+            for i, env in enumerate(self._envs.envs):
+                for action in state["played"][i, : state["elapsed"][i]] + self._action_start:
+                    obs[i] = env.step(action)[0]
         if not np.array_equal(obs, state["obs"]):
             i = int(np.argmax((obs != state["obs"]).any(axis=1)))
             raise ValueError(f"{id_} must be a function of its seed and actions to resume, but simulator {i} is not")
