@@ -151,6 +151,21 @@ def test_replay_that_ends_elsewhere_is_refused(register):
         sim.step(np.zeros(2, dtype=int))
 
 
+def test_a_resumed_simulator_saves_the_same_bytes():
+    """Also of the actions that no episode in progress has played: those of longer ones before."""
+    sim, again = (envs.make("CartPole-v0", 4, seed=0) for _ in range(2))
+    sim.reset()
+    for i in range(160):
+        step = np.full(4, i % 7 < 4, dtype=int)
+        sim.step(step)
+        if i == 120:
+            again.load_state_dict(sim.state_dict())
+        elif i > 120:
+            again.step(step)
+            found, expected = again.state_dict(), sim.state_dict()
+            assert all(np.array_equal(found[name], expected[name]) for name in expected)
+
+
 def test_saved_seeds_and_actions_are_checked(register):
     sim = envs.make(name := register(), 2, seed=0)
     sim.reset()

@@ -113,10 +113,12 @@ class GymSimulator(Simulator):
 
     def state_dict(self) -> dict[str, np.ndarray]:
         elapsed = self.elapsed
+        played = self._played[:, : int(elapsed.max())].copy()
+        played[np.arange(played.shape[1]) >= elapsed[:, None]] = 0  # of earlier episodes, which a resumed one forgot
         return {
             "obs": self.obs,
             "seeds": self._seeds.copy(),
-            "played": self._played[:, : int(elapsed.max())].copy(),
+            "played": played,
             "elapsed": elapsed,
             "limit": self._clock.limit.copy(),
             "rng": saved.from_rng(self._rng),
