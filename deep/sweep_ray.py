@@ -16,6 +16,7 @@ from deep.sweep_run import ROOT, perform_json
 RETRIES = 5  # of a lost process; a run that raises is not repeated, since it would raise again
 POLL = 1.0  # seconds between looks at the display
 GRACE = 120.0  # seconds that runs may take to end an iteration and write a checkpoint
+STARTS = 4  # tries to start Ray here: it allows its own processes 30 seconds, which a busy machine may exceed
 STORE = 100_000_000  # bytes of shared memory: results are a few thousand each, and Ray's default a third of the memory
 ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",  # Ray reports to its makers otherwise
@@ -55,7 +56,17 @@ class Cluster:
             raise ValueError("ray must be installed for a sweep: pip install 'occmatch[sweep]'") from None
         quiet: dict[str, Any] = {"include_dashboard": False, "log_to_driver": False, "logging_level": "error"}
         if self.address is None:
-            ray.init(address="local", num_cpus=self.jobs, object_store_memory=STORE, **quiet)
+            for left in reversed(range(STARTS)):
+                try:
+                    ray.init(address="local", num_cpus=self.jobs, object_store_memory=STORE, **quiet)
+                    break
+                except Exception as error:  # Ray has no type of its own for a node that did not start in time
+                    ray.shutdown()
+                    if not left:
+                        reason = str(error).splitlines()[0]
+                        raise ValueError(
+                            f"ray must start on this machine, but did not in {STARTS} tries ({reason})"
+                        ) from None
         else:
             try:
                 ray.init(address=self.address, log_to_driver=False, logging_level="error")
