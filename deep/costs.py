@@ -30,6 +30,7 @@ from deep.nets import Normaliser, mlp
 from occmatch.losses import Loss
 
 RewardForm = Literal["neglogd", "logd", "airl"]
+LARGE = 1e18  # of a gradient's entry: its square, which Adam keeps, must be finite in float32
 
 
 @dataclass(frozen=True)
@@ -155,9 +156,12 @@ def fit(
     expert: Side,
     config: CostConfig,
     generator: torch.Generator,
-) -> None:
-    """Take config.steps Adam steps on the penalised risk (Eq 17)."""
-    params = list(net.net.parameters())
+) -> int:
+    """Take config.steps Adam steps on the penalised risk (Eq 17).
+
+    A step whose gradient has an entry beyond LARGE, or none that is a number, is left out; returns how many were.
+    """
+    params, left_out = list(net.net.parameters()), 0
     for _ in range(config.steps):
         a, b = learner.rows, expert.rows
         if config.minibatch:
@@ -169,9 +173,14 @@ def fit(
             pairs = (side[torch.randint(len(side), (n,), generator=generator)] for side in (a, b))
             between = interpolate(*pairs, generator)
         sides = Side(a, learner.absorbing), Side(b, expert.absorbing)
-        for p, grad in zip(params, gradients(net, loss, *sides, between, config), strict=True):
+        found = gradients(net, loss, *sides, between, config)
+        if not float(torch.stack([grad.abs().max() for grad in found]).max()) <= LARGE:
+            left_out += 1
+            continue
+        for p, grad in zip(params, found, strict=True):
             p.grad = grad
         optimiser.step()
+    return left_out
 
 
 @torch.no_grad()

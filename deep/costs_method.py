@@ -30,8 +30,8 @@ class CostPlayer(ABC):
     loss: Loss
 
     @abstractmethod
-    def fit(self, learner: Side, expert: Side, generator: torch.Generator) -> None:
-        """Move the margin against two samples."""
+    def fit(self, learner: Side, expert: Side, generator: torch.Generator) -> str:
+        """Move the margin against two samples; returns which guard acted, if one did."""
 
     @abstractmethod
     def reward(self, form: RewardForm, m: Tensor) -> Tensor:
@@ -59,8 +59,9 @@ class Discriminator(CostPlayer):
         self.margin.net.to(device)
         self.optimiser = torch.optim.Adam(self.margin.net.parameters(), lr=config.lr, fused=True)
 
-    def fit(self, learner: Side, expert: Side, generator: torch.Generator) -> None:
-        costs.fit(self.margin, self.optimiser, self.loss, learner, expert, self.config, generator)
+    def fit(self, learner: Side, expert: Side, generator: torch.Generator) -> str:
+        left_out = costs.fit(self.margin, self.optimiser, self.loss, learner, expert, self.config, generator)
+        return f"{left_out} cost steps without a usable gradient" if left_out else ""
 
     def reward(self, form: RewardForm, m: Tensor) -> Tensor:
         return costs.reward(self.loss, form, m)
@@ -75,8 +76,9 @@ class LinearPlayer(CostPlayer):
         self.margin = LinearMargin(spec, absorbing, kind)
         self.optimiser = None
 
-    def fit(self, learner: Side, expert: Side, generator: torch.Generator) -> None:
+    def fit(self, learner: Side, expert: Side, generator: torch.Generator) -> str:
         costs_linear.fit(self.margin, learner, expert, self.rate)
+        return ""
 
     def reward(self, form: RewardForm, m: Tensor) -> Tensor:
         return costs_linear.reward(self.margin, form, m)

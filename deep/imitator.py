@@ -108,13 +108,14 @@ class Imitator:
         """One iteration of Algorithm 1."""
         batch = self.learner.collect()
         learner, expert = self._sides(batch)
-        self.player.fit(learner, expert, self.fitting)
+        guard = self.player.fit(learner, expert, self.fitting)
         with torch.no_grad():
             mine, theirs = costs.scores(self.margin, learner), costs.scores(self.margin, expert)
             found = self.player.diagnostics(mine, theirs)
         rewards, end_value = self._rewards(batch, mine.margins)
         found |= diagnostics.measures(found, rewards, batch.terminated)
         metrics = self.learner.improve(batch, rewards, end_value, self._cloning_term())
+        metrics["event"] = "; ".join(text for text in (guard, metrics["event"]) if text)
         if self.config.cost.update_normaliser:
             self.margin.normaliser.update(self.margin.continuous(batch.flat("obs"), batch.flat("acts")))
             self._expert_rows = None

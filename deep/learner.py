@@ -24,6 +24,8 @@ from deep.trpo import TrpoConfig
 from deep.value import ValueConfig, ValueNet
 
 Extra = Callable[[Policy], Tensor]
+LARGEST = 1e30  # of a reward: what a hundred of them add up to must fit the value net's float32
+FLAT = 1e-12  # of the largest advantage: variation below it is the rounding of sums in float64
 
 
 @dataclass(frozen=True)
@@ -94,11 +96,20 @@ class Learner:
         or one for each terminated transition in row-major order. Returns the metrics."""
         config, steps = self.config, batch.rewards.shape[0]
         self.settle()
+        guards = []
+        beyond = sum(np.count_nonzero(~(np.abs(r) <= LARGEST)) for r in (rewards, end_value))
+        if beyond:
+            guards.append(f"{beyond} rewards cut to {LARGEST:g}")
+            rewards, end_value = (np.clip(np.nan_to_num(r), -LARGEST, LARGEST) for r in (rewards, end_value))
         v, nv = self._values(batch, end_value)
         advantages = gae(rewards, v, nv, batch.ended, config.gamma, config.gae_lambda)
         targets = (advantages + v).reshape(-1)
-        spread = advantages.std()
-        standard = (advantages - advantages.mean()) / (spread if spread > 0 else 1.0)
+        spread, size = float(advantages.std()), float(np.abs(advantages).max())
+        if spread > FLAT * size:
+            standard = (advantages - advantages.mean()) / spread
+        else:
+            guards.append("advantages do not vary")
+            standard = np.zeros_like(advantages)
         explained = value.explained_variance(v.reshape(-1), targets)
         x = self.policy.normaliser(batch.flat("obs"))
         acts = self.policy.encode(batch.flat("acts"))
@@ -129,7 +140,7 @@ class Learner:
             "grad_norm": info.grad_norm,
             "explained_variance": explained,
             "batch_steps": steps,
-            "event": info.event,
+            "event": "; ".join([*guards, info.event] if info.event else guards),
         }
 
     def _trust_region(self) -> TrpoConfig:
