@@ -180,7 +180,7 @@ def test_the_display_counts_runs_and_says_what_failed(tmp_path: Path) -> None:
             display.finished(cells[0], {"return_mean": 150.0, "normalised_return": 0.75, "seconds": 61.0})
             display.failed(cells[1], "ValueError: no [such] thing")
     first, second = (tmp_path / "log").read_text().splitlines()
-    assert first.startswith("1/2  gail CartPole-v0 1 trajectory seed 1: 150.0 (75% of expert) in 1 min; ")
+    assert first.startswith("1/2  gail CartPole-v0 1 trajectory seed 1: 150.0 (score 75%) in 1 min; ")
     assert second == "2/2  gail CartPole-v0 1 trajectory seed 2 failed: ValueError: no [such] thing"
     assert display.failures == 1 and display.done() == display.total
     assert [sweep_display.clock(s) for s in (40, 700, 11_100)] == ["40 s", "12 min", "3 h 05 min"]
