@@ -35,8 +35,8 @@ MUTANTS = (
     Mutant(
         "states and actions exchanged in P V",
         "mdp.py",
-        "return (self.P @ V).reshape(self.shape)",
-        "return (self.P @ V).reshape(self.A, self.S).T",
+        "return product(self.P)(V).reshape(self.shape)",
+        "return product(self.P)(V).reshape(self.A, self.S).T",
         ("test_2_reinforcement_learning.py",),
     ),
     Mutant(
@@ -85,16 +85,16 @@ MUTANTS = (
     # Bellman
     Mutant(
         "no gamma in Q",
-        "bellman.py",
-        "return checks.cost(mdp, cost) + mdp.gamma * mdp.expect(checks.state_vector(mdp, V))",
-        "return checks.cost(mdp, cost) + mdp.expect(checks.state_vector(mdp, V))",
+        "bellman_sweep.py",
+        "    Q *= mdp.gamma\n",
+        "",
         ("test_2_reinforcement_learning.py", "test_beyond_iq_learn.py"),
     ),
     Mutant(
         "no lam before log sum exp",
-        "bellman.py",
-        "return (least - lam * np.log(total))[:, 0], weights / total",
-        "return (least - np.log(total))[:, 0], weights / total",
+        "bellman_sweep.py",
+        "return (least - lam * np.log(total))[:, 0], weights",
+        "return (least - np.log(total))[:, 0], weights",
         ("test_2_reinforcement_learning.py",),
     ),
     Mutant(
