@@ -22,13 +22,27 @@ E denotes simulators, T steps of each in a batch, N samples, O the observation a
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from types import TracebackType
+
     from deep.exported import Exported
 
 __all__ = ["load"]
+
+
+def _interrupted(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    if issubclass(kind, KeyboardInterrupt):
+        print("interrupted", file=sys.stderr)
+    else:
+        sys.__excepthook__(kind, error, trace)
+
+
+if sys.argv[:1] == ["-m"]:  # python -m deep.X: Ctrl-C is one line also in the seconds of imports before main_guard
+    sys.excepthook = _interrupted
 
 
 def load(folder: str | Path, *, clip: bool = False, seed: int = 0, trust: bool = False) -> Exported:
