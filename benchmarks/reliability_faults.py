@@ -27,7 +27,7 @@ TASK = TASKS[0]
 FULL = 12  # disks of different sizes
 FLIPS = 10  # damaged checkpoints
 CTRL_C = 30
-COMMANDS = 8
+COMMANDS = 6
 MEBIBYTE = 2**20
 SIMULATORS = {"nan": "NaN observation", "infinite": "infinite reward", "raise": "raises in step",
               "reset": "raises in reset", "lost": "NaN after reset"}  # fmt: skip
@@ -179,9 +179,11 @@ def simulator(out: Path, whole: Any, rng: np.random.Generator, name: str, number
 def ctrl_c(out: Path, whole: Any, rng: np.random.Generator, name: str, number: int) -> Row:
     process = Process(fresh(TASK, out), out.with_suffix(".log"))
     time.sleep(rng.uniform(0.05, whole[1].seconds))
+    running = Path(f"/proc/{process.pid}/stat").read_text().rpartition(") ")[2][0] != "Z"
     process.signal(signal.SIGINT)
     ended = process.wait()
-    return row(ended, out) | {"resumed": again(out, whole[0])}
+    lost = ["Ctrl-C was lost"] if running and ended.status == 0 else []
+    return row(ended, out, broken=half_written(out) + lost) | {"resumed": again(out, whole[0])}
 
 
 def command_line(out: Path, whole: Any, rng: np.random.Generator, name: str, number: int) -> Row:

@@ -17,6 +17,7 @@ from deep.run import Run
 
 KILLS = 100
 MOST = 4  # kills of one run
+SHARE = 0.6  # of the time of a whole run, within which the kill comes: resumed runs are shorter
 CALLS = 32  # of a run's first: until the first checkpoint has been deleted
 Row = dict[str, Any]
 
@@ -55,7 +56,7 @@ def _killed(task: str, folder: Path, whole: tuple[Path, Ended], rng: np.random.G
     broken: list[str] = []
     for _ in range(3 * wanted):
         process = Process(onward(task, folder), folder.with_suffix(".log"))
-        time.sleep(rng.uniform(0, whole[1].seconds))
+        time.sleep(rng.uniform(0, SHARE * whole[1].seconds))
         process.signal(signal.SIGKILL)
         ended = process.wait()
         if ended.status == 0:
