@@ -37,13 +37,19 @@ class Trained:
     policy: Policy
 
 
-def load(folder: Path) -> Trained:
-    """Read a run folder; ValueError where it is none, or holds no policy yet."""
+def load(folder: Path, trust: bool = False) -> Trained:
+    """Read a run folder; ValueError where it is none, or holds no policy yet.
+
+    A task that names a package ("package:Task-v0") is code that the folder asks to import, so it takes trust=True.
+    """
     record = run.read_json(folder / "config.json")
     command = record.get("command") if isinstance(record, dict) else None
     if command not in KINDS:
         raise ValueError(f"run must be a folder of {', '.join(KINDS)}, but {folder} is one of {command}")
     config = from_dict(KINDS[command], record["config"])
+    if ":" in config.env and not trust:
+        package = config.env.rpartition(":")[0]
+        raise ValueError(f"{folder} asks to import {package} for its task {config.env}: allow it with trust")
     probe = envs.make(config.env, 1, 0)
     probe.close()
     hidden = config.hidden if isinstance(config, CloningConfig) else config.learner.hidden

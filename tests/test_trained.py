@@ -67,3 +67,13 @@ def test_other_folders_are_refused(tmp_path: Path) -> None:
     run.write_json(tmp_path / "config.json", {"command": "sweep"})
     with pytest.raises(ValueError, match=r"run must be a folder of gail, bc, expert, but .* is one of sweep"):
         trained.load(tmp_path)
+
+
+def test_a_package_is_imported_only_where_it_is_trusted(tmp_path: Path) -> None:
+    config = as_dict(ExpertConfig(env="no_such_package:Task-v0"))
+    run.write_json(tmp_path / "config.json", {"command": "expert", "config": config})
+    with pytest.raises(ValueError, match=r"asks to import no_such_package for its task .*: allow it with trust"):
+        trained.load(tmp_path)
+    with pytest.raises(ValueError, match="no_such_package") as trusted:
+        trained.load(tmp_path, trust=True)
+    assert "asks to import" not in str(trusted.value)

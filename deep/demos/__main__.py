@@ -52,7 +52,8 @@ class Record:
     deterministic: bool = False
     """Take the mode of each action distribution instead of sampling it."""
     trust: bool = False
-    """Read a zip with Stable-Baselines3 itself, which runs code that the file holds; only for files of your own."""
+    """For sources of your own: read a zip with Stable-Baselines3 itself, which runs code that it holds; import the
+    package that a run's task names."""
     seed: int = 0
     """Seed of everything random."""
     out: Path | None = None

@@ -39,7 +39,7 @@ def open_source(source: str, env: str | None, trust: bool) -> Source:
     """
     path = Path(source)
     if path.is_dir():
-        found = trained.load(path)
+        found = trained.load(path, trust)
         if env not in (None, found.config.env):
             raise ValueError(f"env must be {found.config.env}, the task of {path}, but is {env}")
         return Source(found.config.env, found.policy.act, f"run of {found.command}")

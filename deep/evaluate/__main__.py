@@ -29,6 +29,8 @@ class Request:
     """Seed of the episodes and of the distances."""
     threads: int = 0
     """Threads of the simulators; 0 uses every core. Results do not depend on it."""
+    trust: bool = False
+    """Import the package that the run's task names (package:Task-v0)."""
 
 
 def distances(found: Assessment, env: str) -> Table:
@@ -46,7 +48,7 @@ def main(argv: list[str]) -> None:
     """Entry point of `python -m deep.evaluate RUN`."""
     request = tyro.cli(Request, prog="python -m deep.evaluate", args=argv, description=__doc__)
     console = Console()
-    policy = trained.load(request.run)
+    policy = trained.load(request.run, request.trust)
     env = policy.config.env
     found = assess(policy, request.episodes, request.seed, request.threads)
     result = {"env": env, "command": policy.command, "seed": request.seed, "episodes": request.episodes}
