@@ -7,6 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from reliability_runs import completed, differences, fresh
+from reliability_tasks import demonstrate
+
+from deep.demos import bundled
 
 Row = dict[str, Any]
 PATHS = {
@@ -32,10 +35,12 @@ def compare(task: str, seed: int, folder: Path) -> Row:
     """Names of files in which runs at other numbers of threads differ from the first."""
     runs = [folder / f"{task}-{seed}-{i}" for i in range(len(THREADS))]
     different = []
+    more = ["--seed", str(seed)]
+    if bundled(task) is None:
+        path = demonstrate(task, folder / f"{task}-{seed}.npz")
+        more += ["--demos", str(path), "--trajectories", "8", "--subsample", "1"]
     for out, threads in zip(runs, THREADS, strict=True):
-        ended = completed(
-            fresh(task, out, "--seed", str(seed), "--threads", str(threads)), out.with_name(out.name + ".log")
-        )
+        ended = completed(fresh(task, out, *more, "--threads", str(threads)), out.with_name(out.name + ".log"))
         found = [ended.err] if ended.status else differences(runs[0], out, ignore_threads=True)
         different += [f"{threads} threads: {text}" for text in found]
     return {"different": different}
