@@ -51,7 +51,7 @@ _HOPELESS_STATES = 300_000
 _PASSES, _STEPS = 4, 500
 
 # Steps without a preconditioner before one is made: sorting, a triangle and its factors are worth some tens of them.
-_PLAIN_STEPS = 60
+_PLAIN_STEPS = 100
 
 
 class Stalled(ArithmeticError):
