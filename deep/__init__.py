@@ -34,15 +34,18 @@ if TYPE_CHECKING:
 __all__ = ["load"]
 
 
-def _interrupted(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+def _before_main(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
     if issubclass(kind, KeyboardInterrupt):
         print("interrupted", file=sys.stderr)
+    elif "MUJOCO_GL" in str(error):  # MuJoCo refuses to be imported
+        print(f"error: MUJOCO_GL must be egl, osmesa, glfw or not set: {error}", file=sys.stderr)
+        raise SystemExit(2)
     else:
         sys.__excepthook__(kind, error, trace)
 
 
-if sys.argv[:1] == ["-m"]:  # python -m deep.X: Ctrl-C is one line also in the seconds of imports before main_guard
-    sys.excepthook = _interrupted
+if sys.argv[:1] == ["-m"]:  # python -m deep.X: one line also for what goes wrong in the imports before main_guard
+    sys.excepthook = _before_main
 
 
 def load(folder: str | Path, *, clip: bool = False, seed: int = 0, trust: bool = False) -> Exported:

@@ -3,6 +3,7 @@
 import argparse
 import dataclasses
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Generic, TypeVar
@@ -43,6 +44,7 @@ def parse(kind: type[C], command: str, defaults: Callable[[dict[str, str]], C], 
         run, stored = Run.open(Path(wanted), command)
         base = from_dict(kind, stored)
         _refuse_import(getattr(base, "env", ""), given.get("env"), wanted)
+        _refuse_read_only(run.folder)
 
     def program(
         config: Annotated[Any, tyro.conf.arg(name="")], out: Path | None = None, resume: Path | None = None
@@ -76,6 +78,14 @@ def _refuse_changes(config: Any, stored: Any, out: Path | None) -> None:
         new, old = getattr(config, f.name), getattr(stored, f.name)
         if new != old and f.name not in MAY_CHANGE:
             raise ValueError(f"{f.name} must stay {old} as in the resumed run, but is {new}")
+
+
+def _refuse_read_only(folder: Path) -> None:
+    """A folder that cannot be written to would otherwise be found out an iteration later."""
+    try:
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        raise ValueError(f"resume must be a folder that can be written to, but {folder}: {error.strerror}") from None
 
 
 def main_guard(program: Callable[[], object]) -> None:

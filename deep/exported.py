@@ -18,17 +18,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
-from deep import envs, run
-from deep.config import CloningConfig, ExpertConfig, GailConfig, from_dict
+from deep import trained
 from deep.envs import EnvSpec
-from deep.expert import load_into
-from deep.learner import below
-from deep.nets import Policy, make_policy
-from deep.run import Run
-
-KINDS: dict[str, type] = {"gail": GailConfig, "expert": ExpertConfig, "bc": CloningConfig}
+from deep.nets import Policy
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,37 +71,5 @@ def load(folder: str | Path, *, clip: bool = False, seed: int = 0, trust: bool =
     `seed` is that of stochastic actions. A task that names a package ("package:Task-v0") is code that the folder asks
     to import, so it takes trust=True. Raises ValueError for a folder that holds no policy.
     """
-    env, hidden, state, source = contents(Path(folder))
-    if ":" in env and not trust:
-        raise ValueError(f"{folder} asks to import {env.rpartition(':')[0]} for its task {env}: allow it with trust")
-    probe = envs.make(env, 1, 0)
-    spec = probe.spec
-    probe.close()
-    policy = make_policy(spec, hidden, 0.0, torch.Generator())
-    load_into(policy, state, source)
+    spec, policy = trained.load_policy(Path(folder), trust)
     return Exported(policy, spec, torch.Generator().manual_seed(seed), clip)
-
-
-def contents(folder: Path) -> tuple[str, tuple[int, ...], dict[str, Tensor], str]:
-    """Task, hidden sizes and weights of the policy in a folder, and the name of what they were read from."""
-    if (folder / "expert.json").exists():
-        record = run.read_json(folder / "expert.json")
-        weights = folder / "expert.safetensors"
-        return record["env"], tuple(record["hidden"]), run.load_tensors(weights), str(weights)
-    record = run.read_json(folder / "config.json")
-    command = record.get("command") if isinstance(record, dict) else None
-    if command not in KINDS:
-        raise ValueError(f"run must be one of {', '.join(KINDS)}, but {folder} holds one of {command}")
-    source, stored = Run.open(folder, command)
-    config = from_dict(KINDS[command], stored)
-    if isinstance(config, CloningConfig):
-        weights = folder / "policy.safetensors"
-        return config.env, config.hidden, run.load_tensors(weights), str(weights)
-    checkpoint = source.latest()
-    if checkpoint is None:
-        raise ValueError(f"run must have a checkpoint, but {folder} has none")
-    prefix = "policy."
-    if isinstance(config, GailConfig):
-        prefix = "averaged." if config.average else "learner.policy."
-    name = f"{folder}, iteration {checkpoint.iteration}"
-    return config.env, config.learner.hidden, below(checkpoint.tensors, prefix), name

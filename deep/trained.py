@@ -1,13 +1,16 @@
-"""The policy that a run folder holds, whichever command made it.
+"""The policy that a folder holds, whichever command made it.
 
     python -m deep.gail     the averaged policy of the latest checkpoint, or the last one where config.average is 0
     python -m deep.expert   the last policy of the latest checkpoint
     python -m deep.bc       policy.safetensors
+    python -m deep.bundle   expert.safetensors
 
 Nothing is trained, cloned or simulated to get at it.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -47,15 +50,32 @@ def load(folder: Path, trust: bool = False) -> Trained:
     if command not in KINDS:
         raise ValueError(f"run must be a folder of {', '.join(KINDS)}, but {folder} is one of {command}")
     config = from_dict(KINDS[command], record["config"])
-    if ":" in config.env and not trust:
-        package = config.env.rpartition(":")[0]
-        raise ValueError(f"{folder} asks to import {package} for its task {config.env}: allow it with trust")
-    probe = envs.make(config.env, 1, 0)
-    probe.close()
     hidden = config.hidden if isinstance(config, CloningConfig) else config.learner.hidden
+    weights = partial(_weights, folder, command)
+    return Trained(folder, command, config, *policy_of(config.env, hidden, weights, folder, trust))
+
+
+def load_policy(folder: Path, trust: bool = False) -> tuple[envs.EnvSpec, Policy]:
+    """(task, policy) of a run folder, or of a bundled expert's; ValueError as `load`."""
+    if not (folder / "expert.json").exists():
+        found = load(folder, trust)
+        return found.spec, found.policy
+    record = run.read_json(folder / "expert.json")
+    weights = partial(run.load_tensors, folder / "expert.safetensors")
+    return policy_of(record["env"], tuple(record["hidden"]), weights, folder, trust)
+
+
+def policy_of(
+    env: str, hidden: tuple[int, ...], weights: Callable[[], dict[str, torch.Tensor]], folder: Path, trust: bool
+) -> tuple[envs.EnvSpec, Policy]:
+    """(task, policy) with the weights that `weights` reads."""
+    if ":" in env and not trust:
+        raise ValueError(f"{folder} asks to import {env.rpartition(':')[0]} for its task {env}: allow it with trust")
+    probe = envs.make(env, 1, 0)
+    probe.close()
     policy = make_policy(probe.spec, hidden, 0.0, torch.Generator())
-    load_into(policy, _weights(folder, command), str(folder))
-    return Trained(folder, command, config, probe.spec, policy)
+    load_into(policy, weights(), str(folder))
+    return probe.spec, policy
 
 
 def _weights(folder: Path, command: str) -> dict[str, torch.Tensor]:

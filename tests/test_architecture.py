@@ -80,7 +80,7 @@ ARROWS = {
         "result": "envs nets learner evaluate run",
         "expert": "config envs nets learner run progress tracking cli",
         "trained": "config envs nets learner run expert",
-        "exported": "config envs nets learner run expert",
+        "exported": "envs nets trained",
         "watch": "envs run expert exported cli",
         "export": "config envs nets run expert exported cli",
         "assess": "config envs demos learner evaluate stats distance result expert trained",

@@ -38,9 +38,9 @@ def folder(path: Path, record: object) -> Path:
 @pytest.mark.parametrize(
     ("record", "words"),
     [
-        ([], "run must be one of gail, expert, bc, but .* holds one of None"),
-        ({"command": "sweep"}, "run must be one of gail, expert, bc, but .* holds one of sweep"),
-        ({"command": "expert", "config": {"env": "Hopper-v4"}}, "run must have a checkpoint"),
+        ([], "run must be a folder of gail, bc, expert, but .* is one of None"),
+        ({"command": "sweep"}, "run must be a folder of gail, bc, expert, but .* is one of sweep"),
+        ({"command": "expert", "config": {"env": "Hopper-v4"}}, "run must hold a checkpoint"),
         ({"command": "gail", "config": {"typo": 1}}, "typo is not a setting of GailConfig"),
         ({"command": "bc", "config": {"env": "Hopper-v4"}}, "policy.safetensors: expected a safetensors file"),
     ],

@@ -2,8 +2,13 @@
 
 import contextlib
 import dataclasses
+import errno
 import io
 import json
+import os
+import subprocess
+import sys
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -88,6 +93,27 @@ def test_resuming_with_other_settings_is_refused(tmp_path: Path) -> None:
     assert "resume must be a run of expert" in fails(expert.main, ["--resume", str(out)])
     gail.main(["--resume", str(out), "--steps", "1200"])
     assert json.loads((out / "result.json").read_text())["env_steps"] == 1200
+
+
+def test_resuming_where_nothing_can_be_written_is_refused_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read_only(**where: object) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    out = tmp_path / "run"
+    Run.create(out, "gail", as_dict(GailConfig(env=TASK)))
+    monkeypatch.setattr(tempfile, "TemporaryFile", read_only)
+    said = fails(gail.main, ["--resume", str(out)])
+    assert f"resume must be a folder that can be written to, but {out}: Read-only file system" in said
+
+
+def test_a_graphics_library_that_does_not_exist_is_one_line() -> None:
+    """MuJoCo refuses to be imported, before the command has begun."""
+    command = [sys.executable, "-m", "deep.gail", "--help"]
+    ended = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"MUJOCO_GL": "nonsense"})
+    assert ended.returncode == 2 and ended.stderr.count("\n") == 1
+    assert "MUJOCO_GL must be egl, osmesa, glfw or not set" in ended.stderr and "nonsense" in ended.stderr
 
 
 def test_cloning_command(tmp_path: Path) -> None:
