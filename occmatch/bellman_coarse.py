@@ -32,10 +32,13 @@ _STATES = 20_000
 _PROBE_STEPS = 20
 
 # Rounds of pairing from one level to the next (about 11 states a group), and sweeps that smooth the guess of a level.
-_PAIRINGS, _SMOOTHING = 4, 4
+_PAIRINGS, _SMOOTHING = 4, 16
+
+# States whose costs differ by more than this part of the range, or the mass that they keep by as much, stay apart.
+_UNLIKE = 0.5
 
 # A level need not be solved to more than this part of the range of its values: its picture is no better.
-_COARSE = 2e-3
+_COARSE = 2e-2
 
 Solve = Callable[[MDP, FloatArray, FloatArray, float], FloatArray]
 
@@ -49,7 +52,7 @@ def first_guess(mdp: MDP, cost: FloatArray, lam: float, solve: Solve) -> FloatAr
     V, near = refined(product(P_pi), mdp.gamma, mean - mid, 1e-2, 1, _PROBE_STEPS)
     if near:
         return V
-    groups = _groups(csr_array(P_pi + P_pi.T), _PAIRINGS)
+    groups = _groups(_exchange(P_pi, mean, stays(mdp)), _PAIRINGS)
     if groups.max() + 1 > 0.7 * mdp.S:
         return V
     small, mean_cost = aggregated(mdp, cost, groups)
@@ -72,6 +75,27 @@ def aggregated(mdp: MDP, cost: FloatArray, groups: np.ndarray) -> tuple[MDP, Flo
     to_groups = csr_array((mdp.P.data, labels, mdp.P.indptr), shape=(S * A, k))
     p0 = np.bincount(groups, weights=mdp.p0)
     return MDP(csr_array(mean @ to_groups), p0, mdp.gamma), (mean @ cost.reshape(-1)).reshape(k, A)
+
+
+def stays(mdp: MDP) -> FloatArray:
+    """The least over actions of the mass P(s|s, a) that a state keeps [S]: 1 for a trap."""
+    rows = np.repeat(np.arange(mdp.S * mdp.A), np.diff(mdp.P.indptr))
+    kept = mdp.P.indices == rows // mdp.A
+    return np.bincount(rows[kept], weights=mdp.P.data[kept], minlength=mdp.S * mdp.A).reshape(mdp.shape).min(axis=1)
+
+
+def _exchange(P_pi: csr_array, cost: FloatArray, stay: FloatArray) -> csr_array:
+    """P_pi + P_pi' as weights, without those between states unlike in cost or in the mass they keep.
+
+    A goal that shares a group with its neighbours is left again as they are, and with it all that led there.
+    """
+    weights = csr_array(P_pi + P_pi.T)
+    row = np.repeat(np.arange(weights.shape[0], dtype=np.int32), np.diff(weights.indptr))
+    far = np.abs(cost[row] - cost[weights.indices]) > _UNLIKE * _range(cost)
+    far |= np.abs(stay[row] - stay[weights.indices]) > _UNLIKE
+    weights.data[far] = 0.0
+    weights.eliminate_zeros()
+    return weights
 
 
 def _groups(weights: csr_array, pairings: int) -> np.ndarray:

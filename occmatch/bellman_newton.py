@@ -3,8 +3,9 @@
 A step solves (I - gamma P_pi) d = T V - V to a residual of eta * max|T V - V| in the sup norm, which is inexact policy
 iteration (Gargiani et al. 2024).  eta follows Eisenstat & Walker (1996, choice 2): it falls with the square of the
 progress of the last step, so that early systems are solved roughly and convergence stays quadratic; the last one is
-not solved beyond what `tol` needs (Kelley 1995, section 6.3).  A step that leads up is taken back and solved a hundred
-times better, until that changes nothing: exact steps may go up too.  The middle of T V - V needs no solve: a constant
+not solved beyond what `tol` needs (Kelley 1995, section 6.3).  Steps may lead up, exact ones too: where a policy goes
+round in a circle, values rise far above those beside it.  What is left of a system then counts against the best step so
+far, for the rest of the states is as good as it was.  The middle of T V - V needs no solve: a constant
 k has value k/(1-gamma) under every policy.
 
 Where no sparse step goes on (a system that stalls, or 100 steps without progress) accelerated sweeps take over.
@@ -32,15 +33,15 @@ METHOD = "soft policy iteration"
 # 100,000 states with random costs, it wanders until sweeps have to take over, and 1e-2 does not.
 _FORCING, _FORCING_MOST, _FORCING_SHARE = 1e-2, 5e-2, 10.0
 
-# Factor on eta when a step is taken back, and where a step counts as exact.
-_RETRY, _TIGHTEST = 1e-2, 1e-8
-
 # Eisenstat & Walker's gamma in eta = 0.9 (|F_k| / |F_k-1|)^2.
 _EW = 0.9
 
 # Steps without a new best before sweeps take over: on a gridworld with random costs policy iteration
 # takes 70 at gamma 0.999, and goes up for most of them.
 _PATIENCE = 100
+
+# Systems in a row on which plain Krylov steps gained nothing before the next policies do without.
+_TRIES = 3
 
 # From here on a policy matrix written in place is cheaper than a product of sparse matrices, its pattern included.
 _LARGE = 20_000
@@ -53,7 +54,7 @@ def soft_policy_iteration(
     solver = Policies(mdp)
     most = min(_FORCING_MOST, max(_FORCING, _FORCING_SHARE * (1.0 - mdp.gamma)))
     before = best = np.inf
-    since, eta, last, tried = 0, most, None, np.inf
+    since = 0
     for iteration in range(max_iter + 1):
         TV, pi = soft_minimum(q(mdp, cost, V), lam)
         found = Found(V, TV - V, pi, sweep_rounding(mdp, cost, V, lam), iteration, METHOD)
@@ -64,14 +65,9 @@ def soft_policy_iteration(
             break
         if since > _PATIENCE:
             return accelerated(mdp, cost, lam, found, tol, say)
-        alike = last is not None and abs(spread - tried) <= 0.1 * tried
-        if last is not None and spread > 2.0 * before and eta > _TIGHTEST and not alike:
-            tried = spread
-            found, spread, eta = replace(last, iterations=iteration), before, max(_RETRY * eta, _TIGHTEST)
-        else:
-            tried = np.inf
-            eta = forcing(spread, before, most, (1.0 - mdp.gamma) * tol, found.rounding)
-        before, best, last = spread, min(best, spread), found
+        eta = forcing(spread, before, most, (1.0 - mdp.gamma) * tol, found.rounding)
+        eta *= min(1.0, best / spread)
+        before, best = spread, min(best, spread)
         try:
             V = found.V + solver.correction(found.pi, found.step, eta, found.V)
         except Stalled:
@@ -84,17 +80,21 @@ class Policies:
 
     def __init__(self, mdp: AnyMDP) -> None:
         self._mdp = mdp
+        self._in_vain = 0
         self._matrices = PolicyMatrices(mdp) if isinstance(mdp, MDP) and mdp.S > _LARGE else None
 
     def resolvent(self, pi: FloatArray, V: FloatArray) -> Resolvent | FreeResolvent:
         if self._matrices is None:
             return resolvent(self._mdp, pi, V)
-        return Resolvent(self._matrices.of(pi), self._mdp.gamma, V)
+        return Resolvent(self._matrices.of(pi), self._mdp.gamma, V, self._in_vain < _TRIES)
 
     def correction(self, pi: FloatArray, step: FloatArray, eta: float, V: FloatArray) -> FloatArray:
         """(I - gamma P_pi)^-1 step [S], the middle of `step` exactly and the rest to `eta` of its size."""
-        mid = middle(step)
-        return self.resolvent(pi, V).solve(step - mid, eta) + mid / (1.0 - self._mdp.gamma)
+        mid, system = middle(step), self.resolvent(pi, V)
+        x = system.solve(step - mid, eta)
+        if isinstance(system, Resolvent):
+            self._in_vain = 0 if system.plain_helps else self._in_vain + 1
+        return x + mid / (1.0 - self._mdp.gamma)
 
 
 def forcing(spread: float, before: float, most: float, goal: float, rounding: float) -> float:
@@ -111,7 +111,8 @@ def settled(found: Found, gamma: float, before: float, since: int, tol: float) -
     if found.radius(gamma) <= tol:
         return True
     if spread <= 2.0 * rounding:
-        return spread > 0.25 * before or spread == 0.0
+        # Either no longer falling, or so far below rounding that falling would not show.
+        return spread > 0.25 * before or spread <= 0.5 * rounding
     # Iterative solves end a little above what a sweep alone would round to.
     return since >= 3 and spread <= 100.0 * rounding
 

@@ -27,7 +27,7 @@ from scipy.sparse.linalg import SuperLU, splu
 
 from occmatch import checks
 from occmatch.checks import FloatArray
-from occmatch.linear_krylov import Product, ratio, refined
+from occmatch.linear_krylov import Product, largest, ratio, refined
 from occmatch.linear_ordered import Ordered
 from occmatch.linear_policy import policy_matrix
 from occmatch.matrix_free import AnyMDP, MatrixFree
@@ -51,7 +51,7 @@ _HOPELESS_STATES = 300_000
 _PASSES, _STEPS = 4, 500
 
 # Steps without a preconditioner before one is made: sorting, a triangle and its factors are worth some tens of them.
-_PLAIN_STEPS = 100
+_PLAIN_STEPS = 60
 
 
 class Stalled(ArithmeticError):
@@ -62,16 +62,18 @@ class Stalled(ArithmeticError):
         self.x = x
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class Resolvent:
     """(I - gamma P_pi)^-1 for one policy, factorised at most once.
 
-    `P_pi` is CSR [S, S]; `guide` [S], where given, are values whose order a preconditioner may sweep in.
+    `P_pi` is CSR [S, S]; `guide` [S], where given, are values whose order a preconditioner may sweep in.  `plain_helps`
+    says whether plain steps are worth a try on a large system, and after a solve whether they were.
     """
 
     P_pi: csr_array
     gamma: float
     guide: FloatArray | None = None
+    plain_helps: bool = True
 
     def solve(self, r: FloatArray, rtol: float = 0.0) -> FloatArray:
         """V [S] with (I - gamma P_pi) V = r, to rounding or to a residual of `rtol * max|r|`."""
@@ -126,15 +128,17 @@ class Resolvent:
     def _iterate(self, apply: Product, b: FloatArray, rtol: float, *, transposed: bool) -> tuple[FloatArray, bool]:
         """Plain steps as long as they are few, then steps behind the ordered sweep."""
         x = np.zeros(b.size)
-        if "_ordered" not in self.__dict__:
+        if self.plain_helps and "_ordered" not in self.__dict__:
             x, reached = refined(apply, self.gamma, b, rtol, _PASSES, _PLAIN_STEPS)
             if reached:
                 return x, True
-        inverse = self._ordered.inverse(transposed=transposed)
         # What plain steps have gained is kept: the rest is a system of its own, with a smaller right side.
         rest = b - x + self.gamma * apply(x)
-        more, reached = refined(apply, self.gamma, rest, rtol * ratio(b, rest), _PASSES, _STEPS, inverse)
-        return x + more, reached
+        self.plain_helps = largest(rest) < 0.5 * largest(b)
+        inner = self._ordered
+        way = inner.product(transposed=transposed), self.gamma, inner.sorted(rest), rtol * ratio(b, rest)
+        more, reached = refined(*way, _PASSES, _STEPS, inner.inverse(transposed=transposed))
+        return x + inner.restored(more), reached
 
 
 @dataclass(frozen=True, eq=False)

@@ -196,7 +196,31 @@ def test_the_ordered_sweep_is_the_inverse_of_a_triangle(transposed):
     triangle = np.tril((np.eye(mdp.S) - 0.95 * P_pi.toarray())[order][:, order])
     expected = np.empty(mdp.S)
     expected[order] = np.linalg.solve(triangle.T if transposed else triangle, x[order])
-    np.testing.assert_allclose(Ordered(P_pi, 0.95, V).inverse(transposed=transposed)(x), expected, rtol=1e-10)
+    ordered = Ordered(P_pi, 0.95, V)
+    found = ordered.restored(ordered.inverse(transposed=transposed)(ordered.sorted(x)))
+    np.testing.assert_allclose(found, expected, rtol=1e-10)
+    moved = ordered.restored(ordered.product(transposed=transposed)(ordered.sorted(x)))
+    np.testing.assert_allclose(moved, (P_pi.T if transposed else P_pi) @ x, rtol=1e-12)
+
+
+def test_a_goal_and_a_trap_do_not_share_a_group_with_their_neighbours():
+    """A goal averaged with its neighbours would be left again, and the smaller MDP would not know where to go."""
+    mdp = examples.gridworld(12, gamma=0.99)
+    goal, trap = mdp.S - 1, 30
+    cost = examples.gridworld_cost(mdp)
+    P = mdp.P.toarray()
+    P[trap * mdp.A : (trap + 1) * mdp.A] = np.eye(mdp.S)[trap]
+    mdp = om.MDP(P.reshape(*mdp.shape, mdp.S), mdp.p0, mdp.gamma)
+    P_pi = linear.policy_matrix(mdp, np.full(mdp.shape, 0.25))
+    groups = bellman_coarse._groups(bellman_coarse._exchange(P_pi, cost.mean(axis=1), bellman_coarse.stays(mdp)), 3)
+    sizes = np.bincount(groups)
+    assert sizes[groups[goal]] == 1 and sizes[groups[trap]] == 1
+    assert sizes.size < 0.4 * mdp.S
+
+
+def test_the_mass_that_states_keep():
+    P = np.array([[[0.25, 0.75], [0.5, 0.5]], [[0.0, 1.0], [0.0, 1.0]]])
+    np.testing.assert_array_equal(bellman_coarse.stays(om.MDP(P, np.array([1.0, 0.0]), 0.9)), [0.25, 1.0])
 
 
 def test_groups_average_the_mdp():
