@@ -111,8 +111,8 @@ def settled(found: Found, gamma: float, before: float, since: int, tol: float) -
     if found.radius(gamma) <= tol:
         return True
     if spread <= 2.0 * rounding:
-        # Either no longer falling, or so far below rounding that falling would not show.
-        return spread > 0.25 * before or spread <= 0.5 * rounding
+        # No longer falling; or so far below rounding that `tol` takes the fine sweeps of `refine` in any case.
+        return spread > 0.25 * before or spread == 0.0 or (tol > 0.0 and spread <= 0.5 * rounding)
     # Iterative solves end a little above what a sweep alone would round to.
     return since >= 3 and spread <= 100.0 * rounding
 
