@@ -22,7 +22,7 @@ from occmatch.products import product
 class Ordered:
     """P_pi in the order of `V`, with the lower triangle L of I - gamma P_pi; reverse Cuthill-McKee without V.
 
-    Vectors are put into that order once, not before each sweep: at a million states that was half of a sweep's time.
+    Vectors are put into that order once, not before each sweep: at a million states that was a sixth of the time.
     """
 
     def __init__(self, P_pi: csr_array, gamma: float, V: FloatArray | None = None) -> None:
