@@ -21,6 +21,7 @@ from occmatch.regularisers import Surrogate
 from theory.ledger import Ledger
 from theory.oracles import series_occupancy
 from theory.plain import apart
+from theory.search import worst
 from theory.strategies import Instance, examples, instances, positive_instances, rngs
 
 LOGISTIC = om.LOSSES["logistic"]
@@ -81,6 +82,29 @@ def test_it_is_convex_and_infinite_off_the_negative_costs(
         deviation=max(near[0] - near[1], near[1] - near[2]) / near[0],
         tolerance=0.0,
         because="closed: it rises to +inf like -log(-c)",
+    )
+
+
+@examples(5)
+@given(positive_instances(max_states=2, max_actions=2, least=2), rngs())
+def test_a_search_for_a_chord_below_it_finds_none(check: Ledger, instance: Instance, rng: np.random.Generator) -> None:
+    """Over two costs and the share of each; and for a cost below the least value."""
+    mdp, _, rho_E = instance
+    psi, least = Surrogate(LOGISTIC, rho_E), 2 * np.log(2) / (1 - mdp.gamma)
+
+    def above(*x: np.ndarray) -> float:
+        logs, share = x
+        a, b = -np.exp(8 * np.tanh(logs))
+        t = float(1 / (1 + np.exp(-share[0])))
+        chord = t * psi.value(a) + (1 - t) * psi.value(b)
+        return max(psi.value(t * a + (1 - t) * b) - chord, least - psi.value(a)) / chord
+
+    check(
+        statement="Eq 13",
+        compared="psi_GA above a chord or below 2 log 2 / (1 - gamma), worst costs found (violation)",
+        deviation=worst(above, ((2, *mdp.shape), (1,)), rng),
+        tolerance=ROUNDING,
+        because="the mass of rho_E comes from a linear solve of condition 200",
     )
 
 

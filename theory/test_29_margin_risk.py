@@ -19,6 +19,7 @@ import occmatch as om
 from theory.ledger import Ledger
 from theory.plain import apart
 from theory.random_losses import RandomLoss, random_losses
+from theory.search import worst
 from theory.strategies import Instance, examples, instances, measures, rngs
 
 # phi once more, by its textbook formula.
@@ -133,3 +134,32 @@ def test_the_risk_is_concave_and_homogeneous(check: Ledger, masses: list, t: flo
             tolerance=1e-12,
             because="cancellation in p + q - (p - q) log(p / q), and roots by bisection",
         )
+
+
+@pytest.mark.parametrize("name", [*FREE, "random"])
+@examples(2)
+@given(rng=rngs(), drawn=random_losses())
+def test_a_search_for_the_worst_masses_keeps_all_three(
+    check: Ledger, name: str, rng: np.random.Generator, drawn: RandomLoss
+) -> None:
+    """R_phi concave, at most phi(0) (p + q), and below the risk of every margin: over masses, share and margin."""
+    phi = drawn if name == "random" else om.LOSSES[name]
+    at_zero = float(phi.phi(np.zeros(1))[0])
+
+    def above(*x: np.ndarray) -> float:
+        logs, share, margin = x
+        (p, q), (r, s) = np.exp(4 * np.tanh(logs))
+        t = float(1 / (1 + np.exp(-share[0])))
+        first, second = float(phi.minimum_risk(p, q)), float(phi.minimum_risk(r, s))
+        middle = float(phi.minimum_risk(t * p + (1 - t) * r, t * q + (1 - t) * s))
+        chord = t * first + (1 - t) * second - middle
+        margins = first - float(phi.risk(3 * margin, p, q)[0])
+        return max(chord, first - at_zero * (p + q), margins) / ((p + q + r + s) * max(at_zero, 1.0))
+
+    check(
+        statement="Eq 29",
+        compared="chords, the margin 0 or another below R_phi, worst masses found (violation)",
+        deviation=worst(above, ((2, 2), (1,), (1,)), rng),
+        tolerance=1e-12,
+        because="cancellation in p + q - (p - q) log(p / q), and roots by bisection",
+    )

@@ -26,14 +26,18 @@ from occmatch.regularisers import REGISTERED
 from occmatch.regularisers.registered import example_features
 from theory.ledger import Ledger
 from theory.oracles import kernel, soft_policy
-from theory.plain import apart, conic, entropy, lowest
-from theory.strategies import Instance, examples, instances, measures, positive_instances
+from theory.plain import apart, conic, entropy, lowest, softmax
+from theory.search import worst
+from theory.strategies import Instance, examples, instances, measures, positive_instances, rngs
 
 CONIC = 2e-6
 """Clarabel stops at relative gaps of 1e-8; the largest masses, 100, and exponential cones lose two digits of that."""
 
 ATTACK = 1e-8
 """Both sides are one objective at two policies, so that only what the solver left counts."""
+
+SOLVED = ("lipschitz", "expression")
+"""Each value of their psi* is a program of its own, too slow for long searches."""
 
 EXACT = ("constant", "surrogate_linear")
 """psi = 0 in effect: d_psi is 0 or +inf, and the relaxed problem has one feasible point."""
@@ -150,6 +154,30 @@ def test_fenchel_young(check: Ledger, name: str, instance: Instance, data: st.Da
     )
 
 
+@pytest.mark.parametrize("name", [name for name in DEFINITION if name not in SOLVED])
+@examples(2)
+@given(instance=instances(max_states=2, max_actions=2, least=2), data=st.data())
+def test_a_search_over_costs_stays_below_the_conjugate(
+    check: Ledger, name: str, instance: Instance, data: st.DataObject
+) -> None:
+    mdp, _, rho_E = instance
+    rho = data.draw(measures(mdp))
+    psi = REGISTERED[name](mdp, rho_E)
+    top = psi.divergence(rho, rho_E)
+
+    def above(cost: np.ndarray) -> float:
+        c = np.asarray(psi.repair(cost))
+        return (float(np.vdot(rho - rho_E, c)) - psi.value(c) - top) / (rho.sum() * (1 + np.abs(c).max()))
+
+    check(
+        statement="Eq 8",
+        compared="<rho - rho_E, c> - psi(c) above psi*, worst cost found",
+        deviation=worst(above, (mdp.shape,), data.draw(rngs()), evaluations=150),
+        tolerance=1e-11,
+        because="domains hold up to a relative 1e-11 (DOMAIN_RTOL), sums round by less",
+    )
+
+
 @pytest.mark.parametrize("name", DEFINITION)
 @examples(4)
 @given(instance=positive_instances(max_states=4, least=2), data=st.data())
@@ -165,8 +193,7 @@ def test_no_policy_is_below_the_matched_one(check: Ledger, name: str, instance: 
     def slope(rho: np.ndarray) -> np.ndarray:
         return psi.best_cost(rho, rho_E) + lam * np.log(rho / rho.sum(axis=1, keepdims=True))
 
-    slow = name in ("lipschitz", "expression")  # each value of psi* is a program of its own
-    attacked = lowest(mdp, objective, slope, [start], steps=2 if slow else 60)
+    attacked = lowest(mdp, objective, slope, [start], steps=2 if name in SOLVED else 60)
     optimum = objective(match(mdp, rho_E, psi, lam).rho)
     check(
         statement="Eq 8",
@@ -220,6 +247,41 @@ def test_any_claim_brackets_the_optimum(check: Ledger, instance: Instance, data:
                 tolerance=1e-10,
                 because="the optimum is known to a relative 1e-13, sums round by less",
             )
+
+
+@examples(4)
+@given(instance=positive_instances(max_states=2, max_actions=2, least=2), rng=rngs())
+def test_a_search_for_a_claim_that_deceives_finds_none(
+    check: Ledger, instance: Instance, rng: np.random.Generator
+) -> None:
+    """Over the policy, the cost and the V that are claimed."""
+    mdp, _, rho_E = instance
+    psi = REGISTERED["surrogate_logistic"](mdp, rho_E)
+    found = match(mdp, rho_E, psi)
+    optimum = psi.divergence(found.rho, rho_E) - float(entropy(found.rho))
+
+    def deceived(*x: np.ndarray) -> float:
+        theta, cost, V = x
+        judged = certify(
+            mdp,
+            rho_E,
+            psi,
+            replace(
+                found,
+                rho=occupancy(mdp, softmax(np.log(found.pi) + theta)),
+                cost=np.asarray(psi.repair(found.cost + cost)),
+                V=found.V + V,
+            ),
+        )
+        return (1 - mdp.gamma) * max(judged.dual - optimum, optimum - judged.primal)
+
+    check(
+        statement="Eq 8",
+        compared="optimum outside [dual, primal], worst claim found (violation)",
+        deviation=worst(deceived, (mdp.shape, mdp.shape, (mdp.S,)), rng, spread=0.3),
+        tolerance=1e-10,
+        because="the optimum is known to a relative 1e-13, sums round by less",
+    )
 
 
 @pytest.mark.parametrize("name", EXACT)

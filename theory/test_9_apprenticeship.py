@@ -24,7 +24,8 @@ import occmatch as om
 from occmatch.regularisers import Box, L2Ball, Simplex
 from theory.ledger import Ledger
 from theory.oracles import deterministic_policies, series_occupancy
-from theory.plain import apart, measure
+from theory.plain import apart, measure, softmax
+from theory.search import any_mdp, worst
 from theory.strategies import Instance, examples, instances, measures, rngs
 
 GAME = 1e-7
@@ -99,6 +100,47 @@ def test_the_loss_is_bounded_if_the_true_cost_is_in_the_class(
         deviation=worst / (rho.sum() * np.abs(true).max()),
         tolerance=1e-13,
         because="sums of at most 18 terms",
+    )
+
+
+@examples(3)
+@given(st.sampled_from([0.5, 0.9]), rngs())
+def test_a_search_for_the_worst_mdp_loses_no_more(check: Ledger, gamma: float, rng: np.random.Generator) -> None:
+    """Over kernel, start, both policies, the features and the weights of a true cost in each class."""
+
+    def above(*x: np.ndarray) -> float:
+        rows, start, theta, theta_E, F, w = x
+        mdp = any_mdp(rows, start, gamma)
+        difference = measure(mdp, softmax(theta)) - measure(mdp, softmax(theta_E))
+        inside = {
+            Simplex(F): F @ softmax(w[None])[0],
+            L2Ball(F): F @ (w / np.linalg.norm(w)),
+            Box(1.0): np.tanh(F[..., 0]),
+        }
+        return (1 - gamma) * max(
+            float((difference * true).sum() - psi.conjugate(difference)) / np.abs(true).max()
+            for psi, true in inside.items()
+        )
+
+    check(
+        statement="Eq 9",
+        compared="what the learner loses above delta_C*, worst MDP found (violation)",
+        deviation=worst(above, ((2, 2, 2), (2,), (2, 2), (2, 2), (2, 2, 2), (2,)), rng),
+        tolerance=1e-13,
+        because="sums of at most 18 terms",
+    )
+
+    def positive(*x: np.ndarray) -> float:
+        rows, start, theta_E, F = x
+        mdp = any_mdp(rows, start, gamma)
+        return (1 - gamma) * om.lp.lpal(mdp, measure(mdp, softmax(theta_E)), F).value
+
+    check(
+        statement="Eq 9",
+        compared="the value above 0 for a true rho_E, worst MDP found (violation)",
+        deviation=worst(positive, ((2, 2, 2), (2,), (2, 2), (2, 2, 2)), rng, evaluations=80),
+        tolerance=GAME,
+        because=HIGHS,
     )
 
 

@@ -17,6 +17,7 @@ from occmatch import entropy as entropy_of
 from occmatch import grad_causal_entropy, gradients
 from theory.ledger import Ledger
 from theory.plain import entropy, following, gradient, measure, softmax
+from theory.search import any_mdp, worst
 from theory.strategies import examples, mdps, rngs
 
 EXACT = 1e-13
@@ -91,4 +92,22 @@ def test_the_cost_of_the_lemma_is_the_gradient_in_the_measure(check: Ledger, mdp
         deviation=np.abs(grad_causal_entropy(rho) - gradient(entropy, rho)).max(),
         tolerance=1e-13,
         because="logs of ratios up to e^6",
+    )
+
+
+@examples(4)
+@given(st.sampled_from([0.0, 0.5, 0.9]), rngs())
+def test_a_search_for_the_worst_mdp_finds_no_more_entropy(
+    check: Ledger, gamma: float, rng: np.random.Generator
+) -> None:
+    def above(*x: np.ndarray) -> float:
+        rows, start, theta = x
+        return (1 - gamma) * entropy_of(any_mdp(rows, start, gamma), softmax(theta)) - np.log(3)
+
+    check(
+        statement="Lemma A.1",
+        compared="H above log A / (1 - gamma), worst MDP and policy found (violation)",
+        deviation=worst(above, ((2, 3, 2), (2,), (2, 3)), rng),
+        tolerance=1e-13,
+        because="rounding of H relative to 1/(1-gamma)",
     )

@@ -25,6 +25,7 @@ from occmatch.regularisers import Surrogate
 from theory.ledger import Ledger
 from theory.plain import apart, entropy, lowest, measure
 from theory.random_losses import random_losses
+from theory.search import worst
 from theory.strategies import Instance, examples, measures, positive_instances, rngs
 
 NAMES = (*om.LOSSES, "random")
@@ -75,6 +76,29 @@ def test_g_is_its_definition_and_convex(check: Ledger, name: str, data: st.DataO
         deviation=0.0 if loss.upper == np.inf else apart(loss.g(loss.upper + np.array([0.0, 1e-9, 5.0])), np.inf),
         tolerance=0.0,
         because="values, no arithmetic",
+    )
+
+
+@pytest.mark.parametrize("name", NAMES)
+@examples(3)
+@given(data=st.data())
+def test_a_search_for_a_chord_below_g_finds_none(check: Ledger, name: str, data: st.DataObject) -> None:
+    """Over the margins of two costs and the share of each."""
+    loss = draw_loss(name, data)
+
+    def above(*x: np.ndarray) -> float:
+        margins, share = x
+        a, b = -loss.phi(4 * np.tanh(margins))
+        t = float(1 / (1 + np.exp(-share[0])))
+        chord = float(t * loss.g(a) + (1 - t) * loss.g(b))
+        return float(loss.g(t * a + (1 - t) * b) - chord) / (1 + abs(chord))
+
+    check(
+        statement="Prop A.1",
+        compared="g above a chord, worst pair found (violation)",
+        deviation=worst(above, ((2,), (1,)), data.draw(rngs())),
+        tolerance=1e-10,
+        because="the inverse is good to 1e-15 of the margin, times slopes of up to e^6",
     )
 
 

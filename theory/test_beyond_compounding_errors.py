@@ -19,11 +19,11 @@ Source: Ross & Bagnell (2010), theorem 2.1; Syed & Schapire (2010); Xu, Li & Yu 
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.optimize import minimize
 
 import occmatch as om
 from theory.ledger import Ledger
 from theory.plain import apart, measure, softmax
+from theory.search import any_mdp, worst
 from theory.strategies import Instance, examples, instances, policies, rngs
 
 GAMMAS = st.sampled_from([0.5, 0.9, 0.99]) | st.floats(0.05, 0.95)
@@ -95,33 +95,59 @@ def test_both_bounds_hold_everywhere(check: Ledger, instance: Instance, data: st
 def test_a_search_for_the_worst_mdp_stays_below_the_bound(
     check: Ledger, gamma: float, rng: np.random.Generator
 ) -> None:
-    """Nelder-Mead over kernel, expert, clone and cost of two states and actions, started on the cliff and at random."""
+    """Over kernel, start, expert, clone and cost of two states and actions, near the cliff and anywhere."""
+    mdp = cliff(gamma, 0.02)
+    near = np.log(mdp.P.toarray().reshape(2, 2, 2) + 1e-4), np.log([0.9999, 0.0001]), 4 * (2 * FALLEN - 1)
 
-    def share(x: np.ndarray) -> float:
-        P, pi_E, pi = softmax(x[:8].reshape(4, 2)).reshape(2, 2, 2), softmax(x[8:12].reshape(2, 2)), x[12:16]
-        pi = softmax(pi.reshape(2, 2))
-        mdp, c = om.MDP(P, [1.0, 0.0], gamma), 1 / (1 + np.exp(-x[16:].reshape(2, 2)))
+    def share(*x: np.ndarray) -> float:
+        rows, start, theta_E, theta, logits = x
+        mdp, c = any_mdp(rows, start, gamma), 1 / (1 + np.exp(-logits))
+        pi_E, pi = softmax(theta_E), softmax(theta)
         rho_E = measure(mdp, pi_E)
         loss = float(((measure(mdp, pi) - rho_E) * c).sum())
         eps = error_of(mdp, rho_E, pi_E, pi)
-        return -loss * (1 - gamma) ** 2 / eps if eps > 1e-9 else 0.0
+        return loss * (1 - gamma) ** 2 / eps if eps > 1e-9 else 0.0
 
-    start = 4.0 * np.array([1, -1, -1, 1, -1, 1, -1, 1, 1, -1, 0, 0, 0.9, -0.9, 0, 0, -1, -1, 1, 1], dtype=float)
-    found = [minimize(share, x, method="Nelder-Mead", options={"maxfev": 150}).fun
-             for x in (start, rng.normal(size=20))]  # fmt: skip
+    def around(*x: np.ndarray) -> float:
+        rows, start, theta_E, theta, logits = x
+        return share(near[0] + rows, near[1] + start, theta_E, theta, near[2] + logits)
+
+    shapes = ((2, 2, 2), (2,), (2, 2), (2, 2), (2, 2))
+    found = max(worst(f, shapes, rng, evaluations=150) for f in (around, share))
     check(
         statement="compounding errors",
         compared="the worst MDP found, loss over eps / (1 - gamma)^2, less one (violation)",
-        deviation=-min(found) - 1.0,
+        deviation=found - 1.0,
         tolerance=1e-9,
         because="a ratio of numbers above 1e-9",
     )
     check(
         statement="compounding errors",
         compared="the search reaches a quarter of gamma, so that the bound is not idle (violation)",
-        deviation=0.25 * gamma + min(found),
+        deviation=0.25 * gamma - found,
         tolerance=0.0,
         because="the cliff itself reaches nearly gamma",
+    )
+
+
+@examples(3)
+@given(st.sampled_from([0.5, 0.9]), rngs())
+def test_a_search_for_the_worst_mdp_stays_below_the_distance(
+    check: Ledger, gamma: float, rng: np.random.Generator
+) -> None:
+    def above(*x: np.ndarray) -> float:
+        rows, start, theta, theta_E, logits = x
+        mdp = any_mdp(rows, start, gamma)
+        difference = measure(mdp, softmax(theta)) - measure(mdp, softmax(theta_E))
+        cost = 1 / (1 + np.exp(-8 * logits))
+        return (1 - gamma) * float((difference * cost).sum() - 0.5 * np.abs(difference).sum())
+
+    check(
+        statement="compounding errors",
+        compared="loss above ||rho - rho_E||_1 / 2, worst MDP found (violation)",
+        deviation=worst(above, ((2, 2, 2), (2,), (2, 2), (2, 2), (2, 2)), rng),
+        tolerance=1e-12,
+        because=SOLVE,
     )
 
 

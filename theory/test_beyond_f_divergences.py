@@ -26,6 +26,7 @@ from occmatch.regularisers import GENERATORS, FDivergence, Surrogate
 from theory.ledger import Ledger
 from theory.plain import apart
 from theory.random_losses import RandomLoss, random_losses
+from theory.search import worst
 from theory.strategies import Instance, examples, instances, measures, positive_instances, rngs
 
 LOG2 = np.log(2.0)
@@ -178,4 +179,54 @@ def test_lumping_and_mixing_only_lose(check: Ledger, name: str, instance: Instan
         deviation=max(lumped - full, mixed - 0.3 * full - 0.7 * D(rho_E, other)) / rho.sum(),
         tolerance=1e-13,
         because=SUMS,
+    )
+
+
+@pytest.mark.parametrize("name", TEXTBOOK)
+@examples(2)
+@given(rng=rngs())
+def test_a_search_for_the_worst_pairs_keeps_both(check: Ledger, name: str, rng: np.random.Generator) -> None:
+    """Over two pairs of positive measures on four points and the share of the mixture."""
+
+    def D(p: np.ndarray, q: np.ndarray) -> float:
+        return FDivergence(name, q).divergence(p, q)
+
+    def above(*x: np.ndarray) -> float:
+        logs, share = x
+        (p, q), (r, s) = np.exp(4 * np.tanh(logs))
+        t = float(1 / (1 + np.exp(-share[0])))
+        first, second = D(p, q), D(r, s)
+        mixed = D(t * p + (1 - t) * r, t * q + (1 - t) * s) - t * first - (1 - t) * second
+        lumped = D(p.sum(axis=1, keepdims=True), q.sum(axis=1, keepdims=True)) - first
+        return max(mixed, lumped) / (1.0 + first + second + p.sum())
+
+    check(
+        statement="f-divergences",
+        compared="D_f after lumping, or between two pairs, worst measures found (violation)",
+        deviation=worst(above, ((2, 2, 2, 2), (1,)), rng),
+        tolerance=1e-12,
+        because=SUMS,
+    )
+
+
+@pytest.mark.parametrize("name", TEXTBOOK)
+@examples(3)
+@given(instance=positive_instances(max_states=3, max_actions=2, least=2), data=st.data())
+def test_a_search_over_costs_stays_below_the_divergence(
+    check: Ledger, name: str, instance: Instance, data: st.DataObject
+) -> None:
+    mdp, _, rho_E = instance
+    rho, psi = data.draw(measures(mdp, "interior")), FDivergence(name, rho_E)
+    D = divergence(name, rho, rho_E)
+
+    def above(c: np.ndarray) -> float:
+        c = np.asarray(psi.repair(c))
+        return (float(((rho - rho_E) * c).sum()) - psi.value(c) - D) / (rho.sum() * (1 + np.abs(c).max()))
+
+    check(
+        statement="f-divergences",
+        compared="E_pi[c] - E_piE[f*(c)] above D_f, worst cost found (violation)",
+        deviation=worst(above, (mdp.shape,), data.draw(rngs()), evaluations=300),
+        tolerance=1e-11,
+        because="domains hold up to a relative 1e-11 (DOMAIN_RTOL)",
     )

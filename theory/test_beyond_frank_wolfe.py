@@ -19,7 +19,8 @@ import occmatch as om
 from occmatch.regularisers import L2Ball
 from theory.ledger import Ledger
 from theory.oracles import deterministic_policies
-from theory.plain import apart, measure
+from theory.plain import apart, measure, softmax
+from theory.search import any_mdp, worst
 from theory.strategies import Instance, examples, instances, rngs
 
 STEPS = 40
@@ -115,4 +116,34 @@ def test_its_limit_is_matching_over_the_l2_ball(check: Ledger, instance: Instanc
         deviation=apart(L2Ball(F).divergence(found.rho, target), np.sqrt(2 * optimum), scale=rho.sum()),
         tolerance=1e-12,
         because="the same sums in another order",
+    )
+
+
+@examples(3)
+@given(st.sampled_from([0.5, 0.9]), rngs())
+def test_a_search_for_the_worst_mdp_keeps_the_rate(check: Ledger, gamma: float, rng: np.random.Generator) -> None:
+    """Over kernel, start, expert and features: the rate and the certificate of every step, in units of C."""
+
+    def above(*x: np.ndarray) -> float:
+        rows, start, theta_E, F = x
+        mdp = any_mdp(rows, start, gamma)
+        vertices = np.array([feature_expectations(F, measure(mdp, pi)) for pi in deterministic_policies(mdp)])
+        target = feature_expectations(F, measure(mdp, softmax(theta_E)))
+        diameter = max(float(((a - b) ** 2).sum()) for a in vertices for b in vertices)
+        point, found = vertices[0], -np.inf
+        for k in range(1, 9):
+            slope = point - target
+            towards = vertices[np.argmin(vertices @ slope)] - point
+            gap, length = -float(slope @ towards), float(towards @ towards)
+            found = max(found, 0.5 * float(slope @ slope) - gap)
+            point = point + (np.clip(gap / length, 0.0, 1.0) if length > 0 else 0.0) * towards
+            found = max(found, 0.5 * float(((point - target) ** 2).sum()) - 2 * diameter / (k + 2))
+        return found / diameter
+
+    check(
+        statement="Frank-Wolfe",
+        compared="h_k above 2 C / (k + 2) or above the gap, worst MDP found, as a share of C (violation)",
+        deviation=worst(above, ((2, 2, 2), (2,), (2, 2), (2, 2, 3)), rng),
+        tolerance=1e-12,
+        because="squares of sums of 6 terms",
     )
