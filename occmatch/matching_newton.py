@@ -68,7 +68,7 @@ class Progress:
     """One step of the history: objective, its slope, the largest change of a policy row, step length.
 
     The change of a row is the standard deviation of u under it, sqrt(sum_a pi u^2): to second order the square root of
-    twice its relative entropy.
+    twice its relative entropy. An action that the full step would bring back counts with the share it would have.
     """
 
     f: float
@@ -116,7 +116,7 @@ def newton(
         dV, e, u = Newton(linear, np.exp(now.log_pi), now.d, kappa, lam).solve(G, forcing)
         slope = -float((now.rho * (lam * u**2 + kappa * (u + e[:, None]) ** 2)).sum())
         size = max(abs(now.f), lam)
-        change = float(np.sqrt((np.exp(now.log_pi) * u**2).sum(axis=1).max()))
+        change = _change(now.log_pi, u)
         found, t = _search(linear, now, _limited(now.log_pi, u), e, slope, _ROUNDING * size, objective)
         if found is None:
             if forcing <= _TIGHTEST:
@@ -186,6 +186,16 @@ def _search(
             return found, t
         t *= 0.5
     return None, 0.0
+
+
+def _change(log_pi: FloatArray, u: FloatArray) -> float:
+    """max over states of sqrt(sum_a max(pi, pi') u^2), pi' ~ pi exp(u) the policy of the full step.
+
+    Under pi alone an action given up by mistake, to e^-64 by one long step, would never be missed.
+    """
+    moved = log_pi + u
+    moved = moved - logsumexp(moved, axis=1, keepdims=True)
+    return float(np.sqrt((np.exp(np.maximum(log_pi, moved)) * u**2).sum(axis=1).max()))
 
 
 def _limited(log_pi: FloatArray, u: FloatArray) -> FloatArray:

@@ -6,7 +6,7 @@ import pytest
 
 import occmatch as om
 from occmatch.candidate import Candidate
-from occmatch.regularisers import Box, FDivergence, Lipschitz, Simplex, Surrogate
+from occmatch.regularisers import REGISTERED, Box, FDivergence, Lipschitz, Quadratic, Simplex, Surrogate
 
 # What the convex program and the solvers of our own must reach, as in `test_agreement`.
 PROGRAM, OWN = 1e-7, 1e-11
@@ -114,3 +114,29 @@ def test_a_psi_of_another_mdp_is_refused_at_every_entry(entry: str) -> None:
 def test_the_name_of_a_loss_is_no_loss() -> None:
     with pytest.raises(ValueError, match=r"loss must be a Loss, such as .*, but is 'logistic'"):
         Surrogate("logistic", np.ones((2, 1)))
+
+
+def test_a_first_step_that_gives_up_an_action_is_taken_back() -> None:
+    """Newton's first step takes an action of state 0, which the expert never sees, to e^-64: a wrong place to rest."""
+    P = np.zeros((3, 2, 3))
+    P[0, :, 0] = 1.0
+    P[1] = [[0.61, 0.39, 0.0], [0.0, 0.74, 0.26]]
+    P[2] = [[0.96, 0.0, 0.04], [0.0, 0.41, 0.59]]
+    mdp = om.MDP(P, [0.0, 1.0, 0.0], 0.99)
+    rho_E = om.occupancy(mdp, np.eye(2)[[1, 1, 1]])
+    psi = Quadratic()
+    found = om.match(mdp, rho_E, psi, 0.2)
+    assert isinstance(found, Candidate)
+    assert om.certify(mdp, rho_E, psi, found).gap <= 1e-11
+
+
+def test_a_program_that_clarabel_gives_up_is_solved_in_a_box() -> None:
+    """One action and a state that nothing reaches; taken for an unbounded dual before."""
+    P = np.zeros((5, 1, 5))
+    P[range(5), 0, [1, 3, 0, 3, 0]] = 1.0
+    mdp = om.MDP(P, np.eye(5)[4], 0.99)
+    rho_E = om.occupancy(mdp, np.ones((5, 1)))
+    psi = REGISTERED["surrogate_exponential_linear"](mdp, rho_E)
+    found = om.irl(mdp, rho_E, psi)
+    assert isinstance(found, Candidate)
+    assert abs(om.certify(mdp, rho_E, psi, found).relative_gap) <= PROGRAM

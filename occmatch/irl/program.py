@@ -30,6 +30,9 @@ TIGHT = {"tol_gap_abs": 1e-13, "tol_gap_rel": 1e-13, "tol_feas": 1e-12, "max_ite
 
 DUAL_STATUS = ("optimal", "optimal_inaccurate")
 
+BOX = 1e3
+"""Largest cost and, times 1 / (1 - gamma), value of the second try."""
+
 
 @dataclass(frozen=True, eq=False)
 class Solution:
@@ -46,6 +49,8 @@ class Solution:
 def solve(problem: Problem) -> Outcome | str:
     """The program's proposals, or the solver's status where there is no optimum."""
     solution = solve_program(problem)
+    if solution.status == "solver_error":
+        solution = _boxed(problem) or solution
     if solution.status not in DUAL_STATUS:
         return solution.status
     from_duals = policy(solution.rho)
@@ -63,6 +68,20 @@ def solve(problem: Problem) -> Outcome | str:
             policies.append(pi)
             V, _, rho = problem.answer(c)
     return Outcome(tuple(costs), tuple(policies), solution.iterations)
+
+
+def _boxed(problem: Problem) -> Solution | None:
+    """The program inside |c| <= BOX, where its optimum stays clear of the sides: then, by concavity, that of the whole.
+
+    It is another path to the same point, for programs on which Clarabel gives up.
+    """
+    solution = solve_program(problem, bound=BOX)
+    inside = (
+        np.abs(solution.cost).max() < 0.5 * BOX
+        and np.abs(solution.V).max() * (1 - problem.mdp.gamma) < 0.5 * BOX
+        and solution.status in DUAL_STATUS
+    )
+    return solution if inside else None
 
 
 def solve_program(problem: Problem, bound: float | None = None) -> Solution:
