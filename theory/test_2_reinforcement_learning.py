@@ -17,12 +17,12 @@ Source: Ho & Ermon (2016), Eq 2; soft Bellman equation: Ziebart (2010), Bloem & 
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.optimize import minimize
 from scipy.special import rel_entr
 
 import occmatch as om
 from theory.ledger import Ledger
-from theory.oracles import series_occupancy, series_return, soft_value, softmax
+from theory.oracles import series_occupancy, series_return, soft_value
+from theory.plain import entropy, lowest
 from theory.strategies import costs, examples, mdps, policies
 
 LAMS = st.sampled_from([0.1, 1.0, 5.0])
@@ -32,7 +32,7 @@ SWEEPS = "value iteration sums 3700 rounded sweeps at gamma 0.99, each 1e-16 of 
 SERIES = "a power series of 3700 terms in float64 against a linear solve of condition 200"
 
 SEARCH = 1e-6
-FLAT = "L-BFGS with secant gradients ends where the objective changes by 1e-8 of itself; the margin is for slow valleys"
+FLAT = "L-BFGS ends where the objective changes by 1e-13 of itself; the margin is for slow valleys"
 
 
 @examples(60)
@@ -77,9 +77,13 @@ def test_a_search_over_policies_ends_at_the_value_and_never_below(
 ) -> None:
     cost, lam = data.draw(costs(mdp)), 1.0
     best = mdp.p0 @ om.rl(mdp, cost, lam).V
-    start = np.log(data.draw(policies(mdp, "interior"))).ravel()
-    found = minimize(lambda x: series_return(mdp, softmax(x.reshape(mdp.shape)), cost, lam), start, method="L-BFGS-B")
-    terms = {"statement": "Eq 2", "tolerance": SEARCH, "because": FLAT}
-    check(
-        **terms, compared="least value that a search over policies finds against p0.V", deviation=abs(found.fun - best)
+    # A long first step can leave a search on the plateau of a deterministic policy: it starts from two places.
+    starts = [np.log(data.draw(policies(mdp, "interior"))), np.zeros(mdp.shape)]
+    found = lowest(
+        mdp,
+        lambda rho: float((rho * cost).sum() - lam * entropy(rho)),
+        lambda rho: cost + lam * np.log(np.maximum(rho, 1e-300) / np.maximum(rho.sum(axis=1, keepdims=True), 1e-300)),
+        starts,
     )
+    terms = {"statement": "Eq 2", "tolerance": SEARCH, "because": FLAT}
+    check(**terms, compared="least value that a search over policies finds against p0.V", deviation=abs(found - best))

@@ -39,8 +39,8 @@ ROUNDING = "value iteration and a linear solve, both to rounding, in units of (1
 SECANT = 1e-6
 CENTRAL = "central differences of step 1e-4: truncation 1e-8 times a third derivative of up to 1e2, rounding 1e-11"
 
-MULTIPLIER = 1e-4
-CONIC = "multipliers of exponential cones are good to the root of Clarabel's 1e-8"
+MULTIPLIER = 1e-3
+CONIC = "multipliers of exponential cones are good to about the root of Clarabel's 1e-8: ten times that"
 
 
 def dual(mdp: om.MDP, rho_E: np.ndarray, c: np.ndarray, lam: float) -> float:
