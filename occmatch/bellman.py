@@ -82,7 +82,7 @@ class RL:
         if self.mdp.S <= _LARGE:
             return occupancy(self.mdp, self.pi)
         pi = checks.policy(self.mdp, self.pi)
-        d = Policies(self.mdp).resolvent(pi, self.V).solve_transposed(self.mdp.p0)
+        d = Policies(self.mdp).resolvent(pi).solve_transposed(self.mdp.p0)
         return d.clip(min=0.0)[:, None] * pi
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from occmatch.bellman_accelerated import accelerated
-from occmatch.bellman_newton import Policies, refine, settled
+from occmatch.bellman_newton import _TRIES, Policies, refine, settled
 from occmatch.bellman_sweep import Found, middle, q, sweep_rounding
 from occmatch.checks import FloatArray
 from occmatch.linear import Resolvent, Stalled
@@ -56,7 +56,7 @@ def policy_iteration(mdp: AnyMDP, cost: FloatArray, V: FloatArray, tol: float, m
         step = Q[states, actions] - V
         rough = mdp.S > _SMALL and float(worse.mean()) > _MANY
         try:
-            V = V + solver.correction(actions, step, _ROUGH if rough else _RTOL, V)
+            V = V + solver.correction(actions, step, _ROUGH if rough else _RTOL)
         except Stalled:
             found.pi = one_hot(actions, mdp.A)
             return accelerated(mdp, cost, 0.0, found, tol, say)
@@ -75,14 +75,16 @@ class _Chosen:
 
     def __init__(self, mdp: AnyMDP) -> None:
         self._mdp = mdp
+        self._in_vain = 0
 
-    def correction(self, actions: np.ndarray, step: FloatArray, eta: float, V: FloatArray) -> FloatArray:
+    def correction(self, actions: np.ndarray, step: FloatArray, eta: float) -> FloatArray:
         mdp, mid = self._mdp, middle(step)
-        if isinstance(mdp, MDP):
-            solver = Resolvent(chosen_rows(mdp, actions), mdp.gamma, V)
-        else:
-            solver = Policies(mdp).resolvent(one_hot(actions, mdp.A), V)
-        return solver.solve(step - mid, eta) + mid / (1.0 - mdp.gamma)
+        if not isinstance(mdp, MDP):
+            return Policies(mdp).correction(one_hot(actions, mdp.A), step, eta)
+        solver = Resolvent(chosen_rows(mdp, actions), mdp.gamma, self._in_vain < _TRIES)
+        x = solver.solve(step - mid, eta)
+        self._in_vain = 0 if solver.plain_helps else self._in_vain + 1
+        return x + mid / (1.0 - mdp.gamma)
 
 
 def one_hot(actions: np.ndarray, A: int) -> FloatArray:

@@ -69,7 +69,7 @@ def soft_policy_iteration(
         eta *= min(1.0, best / spread)
         before, best = spread, min(best, spread)
         try:
-            V = found.V + solver.correction(found.pi, found.step, eta, found.V)
+            V = found.V + solver.correction(found.pi, found.step, eta)
         except Stalled:
             return accelerated(mdp, cost, lam, found, tol, say)
     return refine(mdp, cost, lam, found, tol, solver)
@@ -83,14 +83,14 @@ class Policies:
         self._in_vain = 0
         self._matrices = PolicyMatrices(mdp) if isinstance(mdp, MDP) and mdp.S > _LARGE else None
 
-    def resolvent(self, pi: FloatArray, V: FloatArray) -> Resolvent | FreeResolvent:
+    def resolvent(self, pi: FloatArray) -> Resolvent | FreeResolvent:
         if self._matrices is None:
-            return resolvent(self._mdp, pi, V)
-        return Resolvent(self._matrices.of(pi), self._mdp.gamma, V, self._in_vain < _TRIES)
+            return resolvent(self._mdp, pi)
+        return Resolvent(self._matrices.of(pi), self._mdp.gamma, self._in_vain < _TRIES)
 
-    def correction(self, pi: FloatArray, step: FloatArray, eta: float, V: FloatArray) -> FloatArray:
+    def correction(self, pi: FloatArray, step: FloatArray, eta: float) -> FloatArray:
         """(I - gamma P_pi)^-1 step [S], the middle of `step` exactly and the rest to `eta` of its size."""
-        mid, system = middle(step), self.resolvent(pi, V)
+        mid, system = middle(step), self.resolvent(pi)
         x = system.solve(step - mid, eta)
         if isinstance(system, Resolvent):
             self._in_vain = 0 if system.plain_helps else self._in_vain + 1
@@ -136,7 +136,7 @@ def refine(mdp: AnyMDP, cost: FloatArray, lam: float, found: Found, tol: float, 
         if found.radius(gamma) <= tol:
             break
         try:
-            w = w + solver.correction(pi, step, 1e-3, found.V)
+            w = w + solver.correction(pi, step, 1e-3)
         except Stalled:
             break
     return found

@@ -10,8 +10,9 @@ and for a right side >= 0 adds only numbers of one sign: d is nonnegative, exact
 reached, and accurate in every entry however small.  So it is factorised wherever that is affordable: as a dense
 matrix while it is small, then as a sparse one if fill-in stays low, which the bandwidth after a reverse
 Cuthill-McKee ordering tells in advance (gridworlds and chains: yes; large garnets: no).  Elsewhere products alone
-have to do (`linear_krylov`), and where they are many, with a Gauss-Seidel sweep in the order of values before each
-(`linear_ordered`); if that stalls too the sparse factors have the last word, up to the size where they are hopeless.
+have to do (`linear_krylov`), and where they are many, with a cycle of multigrid before each if the graph is one of
+few dimensions (`linear_multigrid`); if that stalls too the sparse factors have the last word, up to the size where they
+are hopeless.
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ from scipy.sparse.linalg import SuperLU, splu
 from occmatch import checks
 from occmatch.checks import FloatArray
 from occmatch.linear_krylov import Product, largest, ratio, refined
-from occmatch.linear_ordered import Ordered
+from occmatch.linear_multigrid import Multigrid
+from occmatch.linear_multigrid import suits as multigrid_suits
 from occmatch.linear_policy import policy_matrix
 from occmatch.matrix_free import AnyMDP, MatrixFree
 from occmatch.products import product
@@ -50,7 +52,7 @@ _HOPELESS_STATES = 300_000
 # Passes of refinement, each gaining up to nine digits, and steps (two products each) that one pass may take.
 _PASSES, _STEPS = 4, 500
 
-# Steps without a preconditioner before one is made: sorting, a triangle and its factors are worth some tens of them.
+# Steps without a preconditioner before one is made, which takes as long as about a hundred of them.
 _PLAIN_STEPS = 60
 
 
@@ -66,13 +68,12 @@ class Stalled(ArithmeticError):
 class Resolvent:
     """(I - gamma P_pi)^-1 for one policy, factorised at most once.
 
-    `P_pi` is CSR [S, S]; `guide` [S], where given, are values whose order a preconditioner may sweep in.  `plain_helps`
-    says whether plain steps are worth a try on a large system, and after a solve whether they were.
+    `P_pi` is CSR [S, S].  `plain_helps` says whether plain steps are worth a try on a large system, and after a solve
+    whether they were.
     """
 
     P_pi: csr_array
     gamma: float
-    guide: FloatArray | None = None
     plain_helps: bool = True
 
     def solve(self, r: FloatArray, rtol: float = 0.0) -> FloatArray:
@@ -96,8 +97,20 @@ class Resolvent:
         return splu(matrix, permc_spec=ordering, diag_pivot_thresh=0.0, options={"SymmetricMode": True})
 
     @cached_property
-    def _ordered(self) -> Ordered:
-        return Ordered(self.P_pi, self.gamma, self.guide)
+    def _transposed(self) -> csr_array:
+        return csr_array(self.P_pi.T)
+
+    @cached_property
+    def _multigrid(self) -> Multigrid:
+        return Multigrid(self.P_pi, self.gamma)
+
+    @cached_property
+    def _multigrid_transposed(self) -> Multigrid:
+        return Multigrid(self._transposed, self.gamma)
+
+    @cached_property
+    def _suits(self) -> bool:
+        return multigrid_suits(self.P_pi)
 
     @cached_property
     def factorises(self) -> bool:
@@ -113,32 +126,33 @@ class Resolvent:
             return lu_solve(self._dense, b, trans=0 if transposed else 1, check_finite=False)
         if self.factorises or "_sparse" in self.__dict__:
             return self._sparse.solve(b, trans="N" if transposed else "T")
-        # Columns of P_pi are rows of its transpose: no copy.
-        apply = self.P_pi.T.__matmul__ if transposed else product(self.P_pi)
         if S <= _LU_STATES:
+            # Columns of P_pi are rows of its transpose: no copy.
+            apply = self.P_pi.T.__matmul__ if transposed else self.P_pi.__matmul__
             x, reached = refined(apply, self.gamma, b, rtol, _PASSES, _STEPS)
         else:
-            x, reached = self._iterate(apply, b, rtol, transposed=transposed)
+            x, reached = self._iterate(b, rtol, transposed=transposed)
         if reached:
             return x
         if S <= _HOPELESS_STATES:
             return self._sparse.solve(b, trans="N" if transposed else "T")
         raise _stalled(x, self.gamma)
 
-    def _iterate(self, apply: Product, b: FloatArray, rtol: float, *, transposed: bool) -> tuple[FloatArray, bool]:
-        """Plain steps as long as they are few, then steps behind the ordered sweep."""
-        x = np.zeros(b.size)
-        if self.plain_helps and "_ordered" not in self.__dict__:
-            x, reached = refined(apply, self.gamma, b, rtol, _PASSES, _PLAIN_STEPS)
-            if reached:
-                return x, True
+    def _iterate(self, b: FloatArray, rtol: float, *, transposed: bool) -> tuple[FloatArray, bool]:
+        """Plain steps as long as they are few, then steps behind a cycle of multigrid where that suits."""
+        M = self._transposed if transposed else self.P_pi
+        apply = product(M)
+        x, reached = np.zeros(b.size), False
+        if self.plain_helps or not self._suits:
+            x, reached = refined(apply, self.gamma, b, rtol, _PASSES, _PLAIN_STEPS if self._suits else _STEPS)
+        if reached or not self._suits:
+            return x, reached
         # What plain steps have gained is kept: the rest is a system of its own, with a smaller right side.
         rest = b - x + self.gamma * apply(x)
         self.plain_helps = largest(rest) < 0.5 * largest(b)
-        inner = self._ordered
-        way = inner.product(transposed=transposed), self.gamma, inner.sorted(rest), rtol * ratio(b, rest)
-        more, reached = refined(*way, _PASSES, _STEPS, inner.inverse(transposed=transposed))
-        return x + inner.restored(more), reached
+        inverse = (self._multigrid_transposed if transposed else self._multigrid).inverse
+        more, reached = refined(apply, self.gamma, rest, rtol * ratio(b, rest), _PASSES, _STEPS, inverse)
+        return x + more, reached
 
 
 @dataclass(frozen=True, eq=False)
@@ -163,11 +177,11 @@ class FreeResolvent:
         return x
 
 
-def resolvent(mdp: AnyMDP, pi: FloatArray, guide: FloatArray | None = None) -> Resolvent | FreeResolvent:
-    """The resolvent of a policy [S, A] that has been checked already; `guide` [S]: values, if some are known."""
+def resolvent(mdp: AnyMDP, pi: FloatArray) -> Resolvent | FreeResolvent:
+    """The resolvent of a policy [S, A] that has been checked already."""
     if isinstance(mdp, MatrixFree):
         return FreeResolvent(mdp, pi)
-    return Resolvent(policy_matrix(mdp, pi), mdp.gamma, guide)
+    return Resolvent(policy_matrix(mdp, pi), mdp.gamma)
 
 
 def solve_policy(mdp: AnyMDP, pi: FloatArray, r: FloatArray) -> FloatArray:

@@ -13,10 +13,11 @@ from occmatch import (
     bellman_sweep,
     examples,
     linear,
+    linear_krylov,
     linear_policy,
     products,
 )
-from occmatch.linear_ordered import Ordered
+from occmatch.linear_multigrid import Multigrid, suits
 
 EPS = np.finfo(float).eps
 
@@ -120,6 +121,7 @@ def test_where_systems_stall_sweeps_take_over_and_say_so(large, monkeypatch):
     monkeypatch.setattr(linear, "_STEPS", 1)
     monkeypatch.setattr(linear, "_PLAIN_STEPS", 1)
     monkeypatch.setattr(linear, "_PASSES", 1)
+    monkeypatch.setattr(linear, "multigrid_suits", lambda M: False)
     mdp = examples.gridworld(8, slip=0.3, gamma=0.97)
     cost = np.random.default_rng(3).normal(size=mdp.shape)
     for lam in (0.0, 0.3):
@@ -187,20 +189,59 @@ def test_two_threads_give_the_bits_of_one():
     assert (one == two).all() and (one == mdp.P @ V).all()
 
 
+def uniform_matrix(mdp):
+    return linear.policy_matrix(mdp, np.full(mdp.shape, 1 / mdp.A))
+
+
 @pytest.mark.parametrize("transposed", [False, True])
-def test_the_ordered_sweep_is_the_inverse_of_a_triangle(transposed):
-    mdp, rng = examples.gridworld(6, gamma=0.95), np.random.default_rng(9)
-    V, x = rng.normal(size=mdp.S), rng.normal(size=mdp.S)
-    P_pi = linear.policy_matrix(mdp, rng.dirichlet(np.ones(4), size=mdp.S))
-    order = np.argsort(V)
-    triangle = np.tril((np.eye(mdp.S) - 0.95 * P_pi.toarray())[order][:, order])
-    expected = np.empty(mdp.S)
-    expected[order] = np.linalg.solve(triangle.T if transposed else triangle, x[order])
-    ordered = Ordered(P_pi, 0.95, V)
-    found = ordered.restored(ordered.inverse(transposed=transposed)(ordered.sorted(x)))
-    np.testing.assert_allclose(found, expected, rtol=1e-10)
-    moved = ordered.restored(ordered.product(transposed=transposed)(ordered.sorted(x)))
-    np.testing.assert_allclose(moved, (P_pi.T if transposed else P_pi) @ x, rtol=1e-12)
+@pytest.mark.parametrize("gamma", [0.9, 0.999])
+def test_multigrid_saves_most_products(gamma, transposed):
+    """On a way of 80 steps and more, by the optimal policy, and back."""
+    mdp = examples.gridworld(40, gamma=gamma)
+    P_pi = linear.policy_matrix(mdp, om.rl(mdp, examples.gridworld_cost(mdp), 0.1).pi)
+    M = P_pi.T.tocsr() if transposed else P_pi
+    b, counts = np.random.default_rng(9).uniform(size=mdp.S), []
+    for inverse in (None, Multigrid(M, gamma).inverse):
+        counts.append(0)
+
+        def product(x):
+            counts[-1] += 1
+            return M @ x
+
+        x, reached = linear_krylov.refined(product, gamma, b, 1e-10, 4, 500, inverse)
+        assert reached
+        assert np.abs(b - x + gamma * (M @ x)).max() <= max(1e-10, 16 * EPS * np.abs(x).max())
+    assert counts[1] <= 30 and counts[1] < 0.25 * counts[0]
+
+
+def test_multigrid_suits_graphs_of_few_dimensions():
+    rng = np.random.default_rng(10)
+    grids = [
+        examples.gridworld(60),
+        examples.maze(examples.maze_walls(30, doors=0.1, rng=rng)),
+        examples.tandem_queue(40),
+        examples.mountain_car(50),
+        examples.pendulum(40),
+    ]
+    assert all(suits(uniform_matrix(mdp)) for mdp in grids)
+    assert not suits(uniform_matrix(examples.garnet(20_000, 4, 5, 0.99, rng)))
+    assert not suits(uniform_matrix(examples.garnet(20_000, 2, 3, 0.99, rng)))
+
+
+@pytest.mark.parametrize("transposed", [False, True])
+def test_steps_behind_multigrid_solve_what_plain_steps_do_not(monkeypatch, transposed):
+    for name in ("_DENSE_STATES", "_LU_STATES", "_HOPELESS_STATES"):
+        monkeypatch.setattr(linear, name, 0)
+    monkeypatch.setattr(linear, "_PLAIN_STEPS", 5)
+    mdp = examples.gridworld(40, gamma=0.9999)
+    P_pi = linear.policy_matrix(mdp, om.rl(mdp, examples.gridworld_cost(mdp), 0.1).pi)
+    b = np.random.default_rng(11).normal(size=mdp.S)
+    solver = linear.Resolvent(P_pi, 0.9999)
+    x = solver.solve_transposed(b) if transposed else solver.solve(b)
+    M = (P_pi.T if transposed else P_pi).toarray()
+    expected = np.linalg.solve(np.eye(mdp.S) - 0.9999 * M, b)
+    np.testing.assert_allclose(x, expected, rtol=0, atol=1e-10 * np.abs(expected).max())
+    assert transposed or not solver.plain_helps
 
 
 def test_a_goal_and_a_trap_do_not_share_a_group_with_their_neighbours():
