@@ -142,15 +142,17 @@ class Resolvent:
         """Plain steps as long as they are few, then steps behind a cycle of multigrid where that suits."""
         M = self._transposed if transposed else self.P_pi
         apply = product(M)
-        x, reached = np.zeros(b.size), False
-        if self.plain_helps or not self._suits:
-            x, reached = refined(apply, self.gamma, b, rtol, _PASSES, _PLAIN_STEPS if self._suits else _STEPS)
-        if reached or not self._suits:
-            return x, reached
-        # What plain steps have gained is kept: the rest is a system of its own, with a smaller right side.
-        rest = b - x + self.gamma * apply(x)
-        self.plain_helps = largest(rest) < 0.5 * largest(b)
-        inverse = (self._multigrid_transposed if transposed else self._multigrid).inverse
+        x, rest = np.zeros(b.size), b
+        if self.plain_helps:
+            x, reached = refined(apply, self.gamma, b, rtol, _PASSES, _PLAIN_STEPS)
+            if reached:
+                return x, True
+            # What was gained is kept: the rest is a system of its own, with a smaller right side.
+            rest = b - x + self.gamma * apply(x)
+            self.plain_helps = largest(rest) < 0.5 * largest(b)
+        inverse = None
+        if self._suits:
+            inverse = (self._multigrid_transposed if transposed else self._multigrid).inverse
         more, reached = refined(apply, self.gamma, rest, rtol * ratio(b, rest), _PASSES, _STEPS, inverse)
         return x + more, reached
 

@@ -28,7 +28,7 @@ _COARSEST = 500
 
 # From two steps to four the number of states reached grows by 2^d in d dimensions; on a garnet by the square of its
 # branching.  Seen: 3 on gridworlds, mazes and queues, 4 on tables of control tasks, 50 and more on garnets.
-_GROWTH, _SEEN = 10.0, 200
+_GROWTH, _SEEN = 10.0, 100
 
 # No table of few dimensions reaches so many states in four steps.
 _MANY = 1_000
@@ -53,15 +53,15 @@ class Multigrid:
 
 
 def suits(M: csr_array) -> bool:
-    """Whether the number of states within so many steps of `M` [S, S] grows as on a grid, by some 200 states."""
+    """Whether the number of states within so many steps of `M` [S, S] grows as on a grid, by some 100 states."""
     S = M.shape[0]
     some = np.unique(np.linspace(0, S - 1, _SEEN).astype(np.int64))
     reached = csr_array((np.ones(some.size), (np.arange(some.size), some)), shape=(some.size, S))
-    sizes = []
+    sizes = [1.0]
     for _ in range(4):
         reached = csr_array(reached @ M)
         reached.data[:] = 1.0
-        sizes.append(reached.nnz)
-        if reached.nnz > _MANY * some.size:
+        sizes.append(reached.nnz / some.size)
+        if sizes[-1] > _MANY or sizes[-1] > _GROWTH * max(sizes[-2], _GROWTH):
             return False
-    return sizes[3] <= _GROWTH * sizes[1]
+    return sizes[4] <= _GROWTH * sizes[2]
