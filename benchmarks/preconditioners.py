@@ -13,7 +13,7 @@ middle, solved to a residual of 1e-2 and of 1e-6 of b in the sup norm. All drive
     AMG, AIR           one V-cycle of approximate ideal restriction, as in `occmatch.linear_multigrid`
     ordered sweep      one Gauss-Seidel sweep in the order of values: downhill, as a good policy goes
 
-`rl` takes the first for 60 steps and AIR where that is not enough. Writes docs/benchmarks/preconditioners.md.
+`rl` takes the first for 100 steps and AIR where that is not enough. Writes docs/benchmarks/preconditioners.md.
 """
 
 import multiprocessing
