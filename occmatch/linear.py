@@ -52,8 +52,8 @@ _HOPELESS_STATES = 300_000
 # Passes of refinement, each gaining up to nine digits, and steps (two products each) that one pass may take.
 _PASSES, _STEPS = 4, 500
 
-# Steps without a preconditioner before one is made, which takes about as long: with 60, a mountain car of 250,000 states
-# took a third longer, for its systems need 80.
+# Steps without a preconditioner before one is made, which takes about as long.  With 60 a mountain car of 250,000
+# states took a third longer, for its systems need 80.
 _PLAIN_STEPS = 100
 
 
