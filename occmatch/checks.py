@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.intp]
 
 # A sum of n <= 1e6 terms in [0, 1] rounds by less than n * 2^-53 ~ 1e-10; ten times that is still no real mistake.
 SUM_SLACK = 1e-9

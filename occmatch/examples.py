@@ -17,6 +17,8 @@ from occmatch.examples_events import event_free, event_mdp
 from occmatch.examples_grids import (
     frozen_lake,
     frozen_lake_cost,
+    gridworld,
+    gridworld_cost,
     gridworld_free,
     lake_holes,
     maze,
@@ -59,10 +61,6 @@ __all__ = [
     "tandem_queue_free",
     "two_state_chain",
 ]
-
-# Actions of a gridworld, as steps in (row, column).
-UP, RIGHT, DOWN, LEFT = (-1, 0), (0, 1), (1, 0), (0, -1)
-
 
 def two_state_chain(fail: float = 0.0, gamma: float = 0.9) -> MDP:
     """Two states; action 0 stays, action 1 moves to the other state but fails with probability `fail`; starts in 0.
@@ -107,7 +105,7 @@ def river_swim(S: int = 6, gamma: float = 0.95) -> MDP:
     P[middle, 1, middle + 1], P[middle, 1, middle], P[middle, 1, middle - 1] = 0.35, 0.6, 0.05
     P[0, 1, 0], P[0, 1, 1] = 0.4, 0.6
     P[-1, 1, -1], P[-1, 1, -2] = 0.6, 0.4
-    return MDP(P, _initial(S, 0), gamma, grid_layout(1, S, (LEFT, RIGHT)))
+    return MDP(P, _initial(S, 0), gamma, grid_layout(1, S, ((0, -1), (0, 1))))
 
 
 def river_swim_cost(S: int = 6) -> FloatArray:
@@ -117,38 +115,9 @@ def river_swim_cost(S: int = 6) -> FloatArray:
     return cost
 
 
-def gridworld(n: int, m: int | None = None, *, slip: float = 0.1, gamma: float = 0.95, start: int | None = None) -> MDP:
-    """An n x m grid (m = n if not given), state = row * m + column, actions up, right, down, left.
-
-    With probability `slip` the move is one of the four at random instead; a move into the wall stays where it is.
-    `start` is a state, or None for a uniform p0.
-    """
-    rows = checks.count(n, "n")
-    columns = rows if m is None else checks.count(m, "m")
-    slip = checks.probability(slip, "slip")
-    S, moves = rows * columns, (UP, RIGHT, DOWN, LEFT)
-    row, column = np.divmod(np.arange(S), columns)
-    target = np.stack(
-        [np.clip(row + dr, 0, rows - 1) * columns + np.clip(column + dc, 0, columns - 1) for dr, dc in moves], axis=1
-    )
-    probability = (1.0 - slip) * np.eye(4) + slip / 4.0
-    to = np.repeat(target, 4, axis=0).reshape(-1)
-    P = csr_array((np.tile(probability, (S, 1)).reshape(-1), to, np.arange(S * 4 + 1) * 4), shape=(S * 4, S))
-    return MDP(P, _initial(S, start), gamma, grid_layout(rows, columns, moves))
-
-
-def gridworld_cost(mdp: MDP, goal: int | None = None, step: float = 1.0) -> FloatArray:
-    """`step` for every action outside state `goal` (default: the last state), 0 in it [S, A]."""
-    goal = mdp.S - 1 if goal is None else checks.state(mdp.S, goal, "goal")
-    cost = np.full(mdp.shape, checks.scalar(step, "step"))
-    cost[goal] = 0.0
-    return cost
-
-
 def grid_layout(rows: int, columns: int, moves: tuple[tuple[int, int], ...]) -> Layout:
     """The layout of states numbered row by row on a grid, for actions that step by `moves` in (row, column)."""
-    cells = np.stack(np.divmod(np.arange(rows * columns), columns), axis=1)
-    return Layout(tuple((int(row), int(column)) for row, column in cells), tuple(moves))
+    return Layout(np.stack(np.divmod(np.arange(rows * columns), columns), axis=1), moves)
 
 
 def garnet(S: int, A: int, branching: int, gamma: float, rng: np.random.Generator) -> MDP:

@@ -133,6 +133,6 @@ def _assembled(to: np.ndarray, weights: FloatArray, p0: FloatArray, gamma: float
     """The MDP of next states and weights [S, A, 4]; the layout is the grid, states off it at (-1, -1)."""
     S = p0.size
     rows = np.arange(S * A + 1) * 4
-    cells = np.stack(np.divmod(np.arange(n * n), n), axis=1).tolist() + [[-1, -1]] * ends
-    layout = Layout(tuple(map(tuple, cells)), tuple((0, a - A // 2) for a in range(A)))
+    cells = np.vstack([np.stack(np.divmod(np.arange(n * n), n), axis=1), np.full((ends, 2), -1)])
+    layout = Layout(cells, [(0, a - A // 2) for a in range(A)])
     return MDP(csr_array((weights.reshape(-1), to.reshape(-1), rows), shape=(S * A, S)), p0, gamma, layout)

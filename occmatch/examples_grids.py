@@ -1,4 +1,4 @@
-"""Grids of any size without a loop over states: mazes, frozen lakes, and the gridworld without a matrix."""
+"""Grids of any size without a loop over states: gridworlds with and without a matrix, mazes, frozen lakes."""
 
 from __future__ import annotations
 
@@ -20,15 +20,31 @@ _MOVES = ((-1, 0), (0, 1), (1, 0), (0, -1))
 _LAKE_MOVES = ((0, -1), (1, 0), (0, 1), (-1, 0))
 
 
+def gridworld(n: int, m: int | None = None, *, slip: float = 0.1, gamma: float = 0.95, start: int | None = None) -> MDP:
+    """An n x m grid (m = n if not given), state = row * m + column, actions up, right, down, left.
+
+    With probability `slip` the move is one of the four at random instead; a move into the wall stays where it is.
+    `start` is a state, or None for a uniform p0.
+    """
+    free, weights = _open(n, m, slip)
+    layout = Layout(np.argwhere(free), _MOVES)
+    return event_mdp(_steps(~free, _MOVES), weights, _start(free.size, start), gamma, layout)
+
+
+def gridworld_cost(mdp: MDP, goal: int | None = None, step: float = 1.0) -> FloatArray:
+    """`step` for every action outside state `goal` (default: the last state), 0 in it [S, A]."""
+    goal = mdp.S - 1 if goal is None else checks.state(mdp.S, goal, "goal")
+    cost = np.full(mdp.shape, checks.scalar(step, "step"))
+    cost[goal] = 0.0
+    return cost
+
+
 def gridworld_free(
     n: int, m: int | None = None, *, slip: float = 0.1, gamma: float = 0.95, start: int | None = None
 ) -> MatrixFree:
     """`gridworld` as two functions: 16 bytes a state instead of 200, and no layout."""
-    rows = checks.count(n, "n")
-    columns = rows if m is None else checks.count(m, "m")
-    slip = checks.probability(slip, "slip")
-    to = _steps(np.zeros((rows, columns), dtype=bool), _MOVES)
-    return event_free(to, (1.0 - slip) * np.eye(4) + slip / 4.0, _start(rows * columns, start), gamma)
+    free, weights = _open(n, m, slip)
+    return event_free(_steps(~free, _MOVES), weights, _start(free.size, start), gamma)
 
 
 def maze_walls(n: int, m: int | None = None, *, doors: float = 0.0, rng: np.random.Generator) -> np.ndarray:
@@ -70,16 +86,13 @@ def maze(
     S = to.shape[1]
     goal = S - 1 if goal is None else checks.state(S, goal, "goal")
     to[:, goal] = goal
-    layout = _layout(np.argwhere(~walls), _MOVES)
+    layout = Layout(np.argwhere(~walls), _MOVES)
     return event_mdp(to, (1.0 - slip) * np.eye(4) + slip / 4.0, _start(S, start), gamma, layout)
 
 
 def maze_cost(mdp: MDP, goal: int | None = None) -> FloatArray:
     """1 for every action outside state `goal` (default: the last state), 0 in it [S, A]."""
-    goal = mdp.S - 1 if goal is None else checks.state(mdp.S, goal, "goal")
-    cost = np.ones(mdp.shape)
-    cost[goal] = 0.0
-    return cost
+    return gridworld_cost(mdp, goal)
 
 
 def lake_holes(n: int, *, frozen: float = 0.8, rng: np.random.Generator) -> np.ndarray:
@@ -109,7 +122,7 @@ def frozen_lake(holes: np.ndarray, *, slip: float = 2 / 3, gamma: float = 0.99) 
     ends = np.flatnonzero(_ends(holes))
     to[:, ends] = ends
     weights = (1.0 - slip) * np.eye(4) + 0.5 * slip * (np.roll(np.eye(4), 1, axis=1) + np.roll(np.eye(4), -1, axis=1))
-    layout = _layout(np.argwhere(np.ones(holes.shape, dtype=bool)), _LAKE_MOVES)
+    layout = Layout(np.argwhere(np.ones(holes.shape, dtype=bool)), _LAKE_MOVES)
     return event_mdp(to, weights, _start(holes.size, 0), gamma, layout)
 
 
@@ -150,8 +163,12 @@ def _steps(walls: np.ndarray, moves: tuple[tuple[int, int], ...]) -> np.ndarray:
     return to
 
 
-def _layout(cells: np.ndarray, moves: tuple[tuple[int, int], ...]) -> Layout:
-    return Layout(tuple(map(tuple, cells.tolist())), moves)
+def _open(n: int, m: int | None, slip: float) -> tuple[np.ndarray, FloatArray]:
+    """All cells [n, m], every one of them free, and the weights [4, 4] of moves that slip."""
+    rows = checks.count(n, "n")
+    columns = rows if m is None else checks.count(m, "m")
+    slip = checks.probability(slip, "slip")
+    return np.ones((rows, columns), dtype=bool), (1.0 - slip) * np.eye(4) + slip / 4.0
 
 
 def _start(S: int, start: int | None) -> FloatArray:

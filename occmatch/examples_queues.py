@@ -17,7 +17,7 @@ from occmatch.matrix_free import AnyMDP, MatrixFree
 from occmatch.mdp import MDP, Layout
 
 # Refuse or admit (columns of the layout point that way), slow or fast.
-_ACTIONS = ((0, False), (0, True), (1, False), (1, True))
+_ACTIONS = ((0, 0), (0, 1), (1, 0), (1, 1))
 
 
 def tandem_queue(
@@ -29,7 +29,7 @@ def tandem_queue(
     """
     to, weights, p0 = _network(n, arrival, slow, fast, second)
     cells = np.stack(np.divmod(np.arange(p0.size), n + 1), axis=1)
-    layout = Layout(tuple(map(tuple, cells.tolist())), tuple((admit, int(quick)) for admit, quick in _ACTIONS))
+    layout = Layout(cells, _ACTIONS)
     return event_mdp(to, weights, p0, gamma, layout)
 
 

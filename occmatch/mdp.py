@@ -19,20 +19,39 @@ from numpy.typing import ArrayLike
 from scipy.sparse import csr_array, issparse
 
 from occmatch import checks
-from occmatch.checks import FloatArray
+from occmatch.checks import FloatArray, IntArray
 from occmatch.products import product
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Layout:
     """Where states lie on a grid and where actions point; read by `plots` only.
 
     `cells` [S, 2] holds (row, column) of each state, (-1, -1) for a state off the grid; `moves` [A, 2] the step in
-    (row, column) that each action intends.
+    (row, column) that each action intends.  Kept as read-only integers; ValueError for other shapes or fractions.
     """
 
-    cells: tuple[tuple[int, int], ...]
-    moves: tuple[tuple[int, int], ...]
+    cells: IntArray
+    moves: IntArray
+
+    def __post_init__(self) -> None:
+        for name in ("cells", "moves"):
+            object.__setattr__(self, name, _places(getattr(self, name), f"layout.{name}"))
+
+    def __eq__(self, other: object) -> bool:
+        same = isinstance(other, Layout) and np.array_equal(self.cells, other.cells)
+        return same and np.array_equal(self.moves, other.moves)
+
+    __hash__ = None
+
+
+def _places(places: ArrayLike, name: str) -> IntArray:
+    """`places` as read-only integers [n, 2]."""
+    array = np.array(places)
+    if array.ndim != 2 or array.shape[1] != 2 or array.dtype.kind not in "iu":
+        raise ValueError(f"{name} must be integers of shape (n, 2), but is {array.dtype} of shape {array.shape}")
+    array.setflags(write=False)
+    return array
 
 
 @dataclass(frozen=True, eq=False)

@@ -47,7 +47,7 @@ def plot_values(
     `norm` is matplotlib's scale of the colours, to give several pictures the same one.
     """
     layout, V = _layout(mdp), checks.state_vector(mdp, V)
-    cells = np.array(layout.cells)
+    cells = layout.cells
     shown = (cells >= 0).all(axis=1)
     picture = np.full(cells.max(axis=0) + 1, np.nan)
     picture[tuple(cells[shown].T)] = V[shown]
@@ -71,7 +71,7 @@ def plot_policy(mdp: MDP, pi: ArrayLike, ax: Axes | None = None, *, colour: str 
     layout, pi = _layout(mdp), checks.policy(mdp, pi)
     ax = _axes(ax)
     if not ax.has_data():  # on a heat map the cells are there already, and its row axis points down
-        rows, columns = np.array(layout.cells).max(axis=0)
+        rows, columns = layout.cells.max(axis=0)
         ax.set(xlim=(-0.5, columns + 0.5), ylim=(rows + 0.5, -0.5), aspect="equal", xticks=[], yticks=[])
         ax.vlines(np.arange(columns) + 0.5, -0.5, rows + 0.5, colors="0.85", lw=0.8)
         ax.hlines(np.arange(rows) + 0.5, -0.5, columns + 0.5, colors="0.85", lw=0.8)
@@ -88,7 +88,7 @@ def plot_cost(
     layout, cost = _layout(mdp), checks.cost(mdp, cost)
     wedges, colours = [], []
     # Squares last, on top of the triangles.
-    order = sorted(range(mdp.A), key=lambda a: layout.moves[a] == (0, 0))
+    order = sorted(range(mdp.A), key=lambda a: not layout.moves[a].any())
     for a in order:
         for (row, column), c in zip(layout.cells, cost[:, a], strict=True):
             if row >= 0:
@@ -98,7 +98,7 @@ def plot_cost(
     ax = _axes(ax)
     shapes = PolyCollection(wedges, array=np.array(colours), cmap=cmap, clim=(-limit, limit), edgecolors="face")
     ax.add_collection(shapes)
-    rows, columns = np.array(layout.cells).max(axis=0)
+    rows, columns = layout.cells.max(axis=0)
     ax.set(xlim=(-0.5, columns + 0.5), ylim=(rows + 0.5, -0.5), aspect="equal")
     return _finish(ax, shapes, label)
 
@@ -136,7 +136,7 @@ def plot_convergence(curves: Mapping[str, Sequence[float]], ax: Axes | None = No
 
 def _arrows(mdp: MDP, weights: np.ndarray, ax: Axes, colour: str) -> Axes:
     layout = _layout(mdp)
-    cells, moves = np.array(layout.cells), np.array(layout.moves)
+    cells, moves = layout.cells, layout.moves
     s, a = np.nonzero((weights > 0.0) & (cells[:, :1] >= 0) & (moves != 0).any(axis=1))
     length = 0.45 * weights[s, a] / np.linalg.norm(moves[a], axis=1)
     ax.quiver(
@@ -159,12 +159,12 @@ def _arrows(mdp: MDP, weights: np.ndarray, ax: Axes, colour: str) -> Axes:
     return ax
 
 
-def _wedge(row: int, column: int, move: tuple[int, int]) -> list[tuple[float, float]]:
+def _wedge(row: int, column: int, move: np.ndarray) -> list[tuple[float, float]]:
     """Corners (x, y) of the part of a cell that belongs to a move."""
-    if move == (0, 0):
+    if not move.any():
         half = 0.15
         return [(column + dx, row + dy) for dx, dy in ((-half, -half), (half, -half), (half, half), (-half, half))]
-    dy, dx = 0.5 * np.array(move) / np.abs(move).sum()
+    dy, dx = 0.5 * move / np.abs(move).sum()
     # The side that the move points to runs across it, from corner to corner.
     return [(column, row), (column + dx - dy, row + dy + dx), (column + dx + dy, row + dy - dx)]
 

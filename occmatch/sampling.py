@@ -10,13 +10,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from occmatch import checks
-from occmatch.checks import FloatArray
+from occmatch.checks import FloatArray, IntArray
 from occmatch.mdp import MDP
-
-IntArray = NDArray[np.intp]
 
 
 @dataclass(frozen=True, eq=False)

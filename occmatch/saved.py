@@ -49,11 +49,11 @@ def load_mdp(path: str | Path) -> MDP:
     data = _read(Path(path), "mdp")
     data_, indices, indptr = (_array(path, data, f"P_{part}", 1) for part in ("data", "indices", "indptr"))
     p0 = _array(path, data, "p0", 1)
-    layout = None
+    places = None
     if "cells" in data or "moves" in data:
-        cells, moves = (_array(path, data, name, 2).tolist() for name in ("cells", "moves"))
-        layout = Layout(tuple(map(tuple, cells)), tuple(map(tuple, moves)))
+        places = [_array(path, data, name, 2) for name in ("cells", "moves")]
     try:
+        layout = None if places is None else Layout(*places)
         P = csr_array((data_, indices, indptr), shape=(indptr.size - 1, p0.size))
         P.check_format(full_check=True)
         return MDP(P, p0, float(_array(path, data, "gamma", 0)), layout)
@@ -103,7 +103,7 @@ def _mdp_arrays(mdp: MDP) -> dict[str, np.ndarray]:
     arrays = {"P_data": P.data, "P_indices": P.indices, "P_indptr": P.indptr, "p0": mdp.p0}
     arrays["gamma"] = np.asarray(mdp.gamma)
     if mdp.layout is not None:
-        arrays |= {"cells": np.array(mdp.layout.cells), "moves": np.array(mdp.layout.moves)}
+        arrays |= {"cells": mdp.layout.cells, "moves": mdp.layout.moves}
     return arrays
 
 

@@ -56,7 +56,7 @@ def test_gridworld_kernel_is_its_description():
                 to = r * columns + c if 0 <= r < rows and 0 <= c < columns else s
                 expected[to] += slip / 4 + (1 - slip) * (a == b)
             np.testing.assert_allclose(mdp.P[[s * 4 + a]].toarray()[0], expected, rtol=0, atol=ROUNDING)
-            assert mdp.layout.cells[s] == (s // columns, s % columns)
+            assert tuple(mdp.layout.cells[s]) == (s // columns, s % columns)
 
 
 def test_gridworld_value_is_the_discounted_distance():
@@ -189,4 +189,4 @@ def test_layout_of_an_environment_is_kept():
     layout = examples.grid_layout(4, 4, ((0, -1), (1, 0), (0, 1), (-1, 0)))
     mdp = examples.from_gymnasium(env.P, 0.9, p0=env.initial_state_distrib, layout=layout)
     assert isinstance(mdp.layout, Layout)
-    assert mdp.layout.cells[6] == (1, 2)
+    assert tuple(mdp.layout.cells[6]) == (1, 2)

@@ -101,6 +101,19 @@ def test_layout_must_fit():
         MDP(GOOD, [1.0, 0.0], 0.9, Layout(((0, 0),), ((0, 1), (1, 0))))
 
 
+def test_a_layout_is_two_lists_of_places():
+    layout = Layout([(0, 0), (0, 1)], [(0, 1)])
+    assert layout == Layout(np.array([[0, 0], [0, 1]]), ((0, 1),))
+    assert layout != Layout([(0, 0), (1, 0)], [(0, 1)])
+    assert layout != "layout"
+    with pytest.raises(ValueError, match="read-only"):
+        layout.cells[0] = 1
+    with pytest.raises(ValueError, match=re.escape("layout.cells must be integers of shape (n, 2), but is float64")):
+        Layout([(0.5, 0.0)], [(0, 1)])
+    with pytest.raises(ValueError, match=re.escape("layout.moves must be integers of shape (n, 2)")):
+        Layout([(0, 0)], [1])
+
+
 def test_checks_name_argument_index_and_value():
     mdp = examples.gridworld(2)
     uniform = np.full(mdp.shape, 0.25)
