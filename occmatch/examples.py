@@ -62,6 +62,7 @@ __all__ = [
     "two_state_chain",
 ]
 
+
 def two_state_chain(fail: float = 0.0, gamma: float = 0.9) -> MDP:
     """Two states; action 0 stays, action 1 moves to the other state but fails with probability `fail`; starts in 0.
 
