@@ -118,10 +118,8 @@ def value_iteration(kind: str, S: int, gamma: float, tol: float, limit: float, *
             break
     seconds = time.perf_counter() - start
     row = {"seconds": seconds, "cpu": time.process_time() - busy, "peak_mb": peak(), "error": error, "iterations": k}
-    row |= {
-        "method": f"soft value iteration, {'one-sweep bounds' if span else 'contraction'}"
-        + ("" if error <= tol else f", over {limit:g} s")
-    }
+    ended = "" if error <= tol else f", over {limit:g} s"
+    row |= {"method": f"soft value iteration, {'one-sweep bounds' if span else 'contraction'}{ended}"}
     return row | {"size": f"{mdp.S:,} x 4, gamma {gamma:g}", "problem": kind}
 
 
