@@ -51,7 +51,7 @@ class Fast:
 FAST: dict[str, Fast] = {
     "CartPole": Fast(steps=50_000),
     "Acrobot": Fast(steps=100_000),
-    "MountainCar": Fast(steps=100_000),
+    "MountainCar": Fast(steps=150_000),
     "Reacher": Fast(steps=300_000),
     "HalfCheetah": Fast(reward_form="airl", kl_decay=1.0),  # never ends: the sign is free, and no gait can be lost
     "Walker2d": Fast(batch=2000, kl_decay=0.997, bc_decay=1.0),  # a gait soon lost: cloning stays on as an anchor

@@ -77,6 +77,23 @@ def test_conjugate_gradients_solve_a_known_system() -> None:
     assert residual < 1e-9 and not indefinite
 
 
+def test_conjugate_gradients_give_the_best_step_of_their_krylov_space() -> None:
+    """Residuals swing above those of the start on a system of wide spectrum; the gain of the model does not fall."""
+    rng = np.random.default_rng(1)
+    basis = np.linalg.qr(rng.normal(size=(60, 60)))[0]
+    a, b = basis * np.logspace(-2, 2, 60) @ basis.T, rng.normal(size=60)
+    krylov, residuals = [b], []
+    for k in range(1, 9):
+        space = np.linalg.qr(np.stack(krylov, axis=1))[0]
+        expected = space @ np.linalg.solve(space.T @ a @ space, space.T @ b)
+        x, residual, _ = trpo.conjugate_gradients(lambda v: torch.from_numpy(a) @ v, torch.from_numpy(b), k)
+        np.testing.assert_allclose(x.numpy(), expected, atol=1e-9 * np.abs(expected).max())
+        assert residual == pytest.approx(np.linalg.norm(b - a @ expected) / np.linalg.norm(b), rel=1e-9)
+        residuals.append(residual)
+        krylov.append(a @ krylov[-1])
+    assert max(np.diff(residuals)) > 0, "the case of residuals that rise is not tried"
+
+
 def test_conjugate_gradients_stop_at_negative_curvature() -> None:
     a = torch.diag(torch.tensor([1.0, -2.0], dtype=torch.float64))
     x, _, indefinite = trpo.conjugate_gradients(lambda v: a @ v, torch.tensor([1.0, 1.0], dtype=torch.float64), 10)
