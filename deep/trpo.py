@@ -96,31 +96,32 @@ def trainable(policy: Policy) -> list[nn.Parameter]:
 def conjugate_gradients(
     product: Callable[[Tensor], Tensor], b: Tensor, iterations: int, tol: float = 1e-10
 ) -> tuple[Tensor, float, bool]:
-    """Solve A x = b for positive definite A; returns x, |b - A x| / |b| as CG tracks it, and whether p'Ap <= 0 was met.
+    """Solve A x = b for positive definite A; returns x, the least |b - A x| / |b| met, and whether p'Ap <= 0 was.
 
     The iterate of largest b'x - x'Ax / 2 is returned, which is what a natural step is after: CG raises it at every
-    iteration, while residuals swing about 1 for long.  Products in float32 are exact to seven digits, and a Fisher
+    iteration, while residuals swing for long.  Products in float32 are exact to seven digits, and a Fisher
     matrix of a small sample is singular but for the damping: late directions may lose conjugacy and gain nothing.
     """
     x, r, p = torch.zeros_like(b), b.clone(), b.clone()
     rr = r @ r
     norm = float(rr) ** 0.5
-    best, best_gain, best_residual = x, 0.0, 1.0
+    best, most, least = x, 0.0, 1.0
     for _ in range(iterations):
         z = product(p)
         curvature = p @ z
         if not torch.isfinite(curvature) or curvature <= 0:
-            return best, best_residual, True
+            return best, least, True
         alpha = rr / curvature
         x, r = x + alpha * p, r - alpha * z
         new = r @ r
         gain, residual = 0.5 * float((b + r) @ x), float(new) ** 0.5 / norm
-        if gain > best_gain:
-            best, best_gain, best_residual = x, gain, residual
+        least = min(least, residual)
+        if gain > most:
+            best, most = x, gain
         if residual < tol:
             break
         p, rr = r + (new / rr) * p, new
-    return best, best_residual, False
+    return best, least, False
 
 
 def step(
