@@ -15,9 +15,11 @@ so that inner-loop IRL (solve RL, compare visits, move the cost) is gradient asc
 Source: Ho & Ermon (2016), Section 3, Cor 3.2.1 and Eq 7. The optimal costs in closed form are caveat 4's.
 """
 
+import warnings
+
 import cvxpy as cp
 import numpy as np
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from scipy.optimize import minimize
 
@@ -86,7 +88,10 @@ def test_multipliers_of_the_constraints_are_an_optimal_cost(check: Ledger, insta
     matched = rho == rho_E
     in_D = flow(mdp) @ cp.vec(rho, order="C") == mdp.p0
     problem = cp.Problem(cp.Minimize(lam * cp.sum(cp.rel_entr(rho, d))), [in_D, matched])
-    problem.solve(solver=cp.CLARABEL)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        problem.solve(solver=cp.CLARABEL)
+    assume(problem.status == cp.OPTIMAL)  # one instance in some 800 it calls inaccurate itself: that proves nothing
     cost = matched.dual_value
     terms = {"statement": "Eq 7", "tolerance": MULTIPLIER, "because": CONIC}
     off = np.abs(soft_policy(mdp, cost, lam) - pi_E).max()
