@@ -77,7 +77,7 @@ def _npz(folder: Path, rng: np.random.Generator) -> list[Case]:
     text = np.array(Trap(), dtype=object)
     for arrays in (base | {"obs": objects}, base | {"metadata": text}, old | {"infos": objects}):
         buffer = io.BytesIO()
-        np.savez(buffer, allow_pickle=True, **arrays)
+        np.savez(buffer, allow_pickle=True, **arrays)  # a pickle inside, which readers have to refuse
         found.append({"": buffer.getvalue()})
     header = b"{'descr': '|i1', 'fortran_order': False, 'shape': (16777216, 1), }".ljust(117) + b"\n"
     zeros = b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header + bytes(2**24)

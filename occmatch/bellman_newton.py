@@ -14,6 +14,7 @@ Where no sparse step goes on (a system that stalls, or 100 steps without progres
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cached_property
 
 import numpy as np
 
@@ -81,12 +82,21 @@ class Policies:
     def __init__(self, mdp: AnyMDP) -> None:
         self._mdp = mdp
         self._in_vain = 0
-        self._matrices = PolicyMatrices(mdp) if isinstance(mdp, MDP) and mdp.S > _LARGE else None
+
+    @cached_property
+    def _matrices(self) -> PolicyMatrices | None:
+        mdp = self._mdp
+        return PolicyMatrices(mdp) if isinstance(mdp, MDP) and mdp.S > _LARGE else None
+
+    @property
+    def plain(self) -> bool:
+        """Whether plain Krylov steps are still worth a try."""
+        return self._in_vain < _TRIES
 
     def resolvent(self, pi: FloatArray) -> Resolvent | FreeResolvent:
         if self._matrices is None:
             return resolvent(self._mdp, pi)
-        return Resolvent(self._matrices.of(pi), self._mdp.gamma, self._in_vain < _TRIES)
+        return Resolvent(self._matrices.of(pi), self._mdp.gamma, self.plain)
 
     def correction(self, pi: FloatArray, step: FloatArray, eta: float) -> FloatArray:
         """(I - gamma P_pi)^-1 step [S], the middle of `step` exactly and the rest to `eta` of its size."""

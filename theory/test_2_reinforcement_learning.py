@@ -62,8 +62,8 @@ def test_what_a_policy_loses_is_its_divergence_from_the_soft_optimal_one(
     best = om.rl(mdp, cost, lam)
     lost = series_return(mdp, pi, cost, lam) - mdp.p0 @ best.V
     # By the logarithm that the equation states: where an action costs 1,000 lam too much the probability is 0.
-    times_log = best.V[:, None] - om.q_values(mdp, cost, best.V)
-    divergence = series_occupancy(mdp, pi).sum(axis=1) @ (lam * xlogy(pi, pi) - pi * times_log).sum(axis=1)
+    lam_log = best.V[:, None] - om.q_values(mdp, cost, best.V)
+    divergence = series_occupancy(mdp, pi).sum(axis=1) @ (lam * xlogy(pi, pi) - pi * lam_log).sum(axis=1)
     scale = 1.0 + np.abs(best.V).max()
     terms = {"statement": "Eq 2", "tolerance": ROUNDING, "because": SERIES}
     check(**terms, compared="L(pi) - p0.V against lam E_d KL(pi || pi*)", deviation=abs(lost - divergence) / scale)
