@@ -4,7 +4,8 @@ BiCGSTAB (van der Vorst 1992) comes first: two products a step and seven vectors
 GMRES keeps one more vector a step, 8 MB each at a million states; on garnets and gridworlds the two took the same
 number of products.  Residuals are measured in the sup norm, which is the norm that errors of values are bounded in:
 |x - x*| <= |b - x + gamma M x| / (1 - gamma).  Each pass is restarted on the true residual, which is iterative
-refinement; a pass that gains less than one digit is called a stall.
+refinement; a pass that gains less than one digit is called a stall.  Where the residual has become orthogonal to the
+shadow vector, steps begin anew from it.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-from scipy.linalg.blas import daxpy, ddot, dscal
+from scipy.linalg.blas import daxpy, ddot, dnrm2, dscal
 from scipy.sparse.linalg import LinearOperator, gmres
 
 from occmatch.checks import FloatArray
@@ -21,6 +22,11 @@ Product = Callable[[FloatArray], FloatArray]
 
 # A row of n terms rounds by at most n units in the last place of the largest; eight covers what sums average out to.
 _ROUNDING = 8 * np.finfo(np.float64).eps
+
+# Cosine of shadow and residual that counts as rounding.  The first residual is a poor shadow for visits: a start in one
+# state is left at once, and an even one is an eigenvector of the transposed system, to which all that follows is
+# orthogonal.  From 1e-8 on, restarts also cut short steps that were converging.
+_ORTHOGONAL = 1e-12
 
 
 def refined(
@@ -87,8 +93,12 @@ def bicgstab(
         if size < 0.5 * least:
             least, best = size, x.copy()
         after = float(ddot(shadow, r))
-        if omega == 0.0 or after == 0.0 or not np.isfinite(after):
+        if omega == 0.0 or not np.isfinite(after):
             return None
+        if abs(after) <= _ORTHOGONAL * float(dnrm2(shadow) * dnrm2(r)):
+            shadow, p = r.copy(), r.copy()
+            rho = float(ddot(r, r))
+            continue
         beta = (after / rho) * (alpha / omega)
         p = daxpy(r, dscal(beta, daxpy(v, p, a=-omega)))
         rho = after

@@ -14,6 +14,7 @@ from occmatch import (
     flow_residual,
     hard_backup,
     linear,
+    linear_krylov,
     occupancy,
     policy_backup,
     q_values,
@@ -185,6 +186,34 @@ def test_large_garnets_go_by_krylov_and_grids_by_lu():
         solved = rl(mdp, rng.normal(size=mdp.shape), lam=0.1)
         assert solved.error <= 1e3 * EPS / (1 - mdp.gamma) ** 2
         assert np.abs(flow_residual(mdp, solved.rho)).max() <= 100 * EPS
+
+
+def test_a_few_rows_rule_out_what_the_ordering_would():
+    """The bound holds wherever the ordering is narrow, and spares it on a large garnet."""
+    rng = np.random.default_rng(13)
+    narrow = (examples.gridworld(45), examples.river_swim(500), examples.maze(examples.maze_walls(20, rng=rng)))
+    for mdp in narrow:
+        M = linear.policy_matrix(mdp, random_policy(mdp, rng))
+        assert not linear._spreads(M, linear._bandwidth(M))
+    wide = examples.garnet(5000, 4, 5, 0.99, rng)
+    assert linear._spreads(linear.policy_matrix(wide, random_policy(wide, rng)), 0.05 * wide.S)
+
+
+@pytest.mark.parametrize("start", [None, 0])
+def test_visits_need_no_factors_from_any_start(monkeypatch, start):
+    """BiCGSTAB alone: its first residual is orthogonal to all that follow, or meets them nowhere."""
+    for name in ("_DENSE_STATES", "_LU_STATES", "_HOPELESS_STATES"):
+        monkeypatch.setattr(linear, name, 0)
+    monkeypatch.setattr(linear_krylov, "_gmres", None)
+    rng = np.random.default_rng(14)
+    for gamma in (0.9, 0.999):
+        mdp = examples.gridworld(30, gamma=gamma, start=start)
+        rho = occupancy(mdp, rl(mdp, examples.gridworld_cost(mdp), 0.1).pi)
+        assert np.abs(flow_residual(mdp, rho)).max() <= 100 * EPS * max(1.0, rho.max())
+    garnet = examples.garnet(3000, 4, 5, 0.99, rng)
+    p0 = np.eye(1, garnet.S)[0] if start == 0 else np.full(garnet.S, 1 / garnet.S)
+    mdp = MDP(garnet.P, p0, garnet.gamma)
+    assert np.abs(flow_residual(mdp, occupancy(mdp, random_policy(mdp, rng)))).max() <= 100 * EPS
 
 
 def test_krylov_answers_only_with_a_small_residual(monkeypatch):

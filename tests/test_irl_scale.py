@@ -125,6 +125,25 @@ def test_features_of_many_states(make: object, many: None, monkeypatch: pytest.M
     assert np.abs(found.pi - om.irl(mdp, rho_E, psi, 0.5, "newton").pi).max() <= POLICY
 
 
+@pytest.mark.parametrize("loose", [False, True])
+def test_steps_toward_a_nearly_deterministic_expert_are_doubled(loose: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The dual rises like 1 - exp(-t) there; the answer stays, and so does the gap."""
+    if loose:
+        monkeypatch.setattr(weights, "DIRECT_STATES", 0)
+    rng = np.random.default_rng(12)
+    mdp = om.examples.garnet(60, 3, 4, 0.9, rng)
+    F = rng.normal(size=(*mdp.shape, 8))
+    rho_E = om.rl(mdp, F @ rng.normal(size=8), 0.1).rho
+    found, made, hessian = [], [], weights._hessian
+    monkeypatch.setattr(weights, "_hessian", lambda *of: made.append(len(found)) or hessian(*of))
+    for ahead in (weights.AHEAD, np.inf):
+        monkeypatch.setattr(weights, "AHEAD", ahead)
+        found.append(om.irl(mdp, rho_E, Constant(F), 0.1, "newton", tol=1e-9, progress=False))
+        assert gap(mdp, rho_E, Constant(F), found[-1]) <= 1e-8
+    assert made.count(0) <= 0.8 * made.count(1)
+    assert np.abs(found[0].pi - found[1].pi).max() <= POLICY
+
+
 def test_a_tolerance_ends_newton_early_at_a_gap_that_is_kept() -> None:
     mdp, rho_E, rng = problem(6)
     for psi in (Surrogate(om.LOSSES["logistic"], rho_E), Quadratic(0.5, rng.normal(size=(*mdp.shape, 3)))):

@@ -49,7 +49,7 @@ def has_newton(psi: Regulariser) -> bool:
 
 
 def solve(problem: Problem, max_iter: int = 200, tol: float = 0.0) -> Outcome:
-    """Newton's proposal, to a relative gap of `tol` (a gradient, where psi is constant), or to rounding.
+    """Newton's proposal, to a relative gap of `tol`, or to rounding.
 
     Raises ValueError where psi has no differentiable form.
     """
@@ -79,7 +79,7 @@ def _solve_costs(problem: Problem, max_iter: int, tol: float) -> Outcome:
         r = np.where(held, 0.0, rho - rho_E - psi.dvalue(np.where(held, -1.0, c)))
         size = float(np.abs(r).max())
         primal = primal_value(problem, rho)
-        if tol > 0.0 and (size <= tol if exact else primal - value <= tol * (1 + abs(value))):
+        if tol > 0.0 and primal - value <= tol * (1 + abs(value)):
             break
         if shaping is not None:
             dc, dV = shaping.step(r, rho, held), np.zeros(mdp.S)

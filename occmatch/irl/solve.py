@@ -35,8 +35,9 @@ def irl(
 
     `method`: "program", one convex program, any psi and lam >= 0; "ascent", proximal gradient ascent on the dual with
     RL(c) inside (lam > 0, `momentum` as in `ascent`); "newton", second order on the dual for differentiable psi,
-    feature weights and l2 balls (lam > 0). The last two end where the relative gap or the gradient is `tol` (default
-    1e-8, and rounding for "newton") or after `max_iter` steps, and tell `progress` after each (see `rl`).
+    feature weights and l2 balls (lam > 0). The last two end where the relative gap is `tol` ("ascent" over a constant
+    psi: the gradient; default 1e-8, and rounding for "newton") or after `max_iter` steps, and tell `progress` after
+    each (see `rl`).
     Returns a Candidate for the certificate to judge, or a typed failure. Raises ValueError for bad arguments.
     """
     rho_E = checks.measure(mdp, rho_E, "rho_E")

@@ -26,10 +26,16 @@ DIRECT_STATES = 2_000
 
 LOOSEST, TIGHTEST = 0.03, 1e-8
 """Beyond, the accuracy of its policy solves: loose, and ten times tighter after a full step whose gain fell less than
-to `SLOW` of the one before. A Hessian that is off by a share e leaves a share e^2 of the gain to the next step."""
+to `SLOW` of the one before. A Hessian that is off by a share e leaves a share e^2 of the gain to the next step. Where
+the curvature along the step changed by more than `TURN` of itself, that slowed Newton down and no error did."""
 
-SLOW, FAST = 0.1, 0.02
+SLOW, FAST, TURN = 0.1, 0.02, 0.3
 """Where the gain falls below `FAST` of the one before, the Hessian is kept for the next step too."""
+
+AHEAD, FARTHEST = 0.25, 16.0
+"""A full step is doubled, up to `FARTHEST` times its length, while going as far again could gain `AHEAD` of what the
+model promised. Far from an expert that is nearly deterministic the dual rises like 1 - exp(-t), of which each Newton
+step is a unit of t."""
 
 MOST_PAIRS = 4_000
 """Pairs (s, a) up to which an l2 ball over all costs, one coordinate a pair, is solved by dense matrices."""
@@ -41,7 +47,8 @@ BLOCK = 1 << 22
 def solve_weights(problem: Problem, max_iter: int, tol: float = 0.0) -> Outcome:
     """Newton's proposal for Constant and Quadratic over features, and for l2 balls with features or without.
 
-    Ends where the relative gap is at most `tol` (the gradient, where psi is constant), or at rounding.
+    Ends where the relative gap is at most `tol`, or at rounding. Where psi is constant the gap is infinite until the
+    features' expectations match, up to the rounding that a certificate allows for.
     """
     mdp, psi = problem.mdp, problem.psi
     if psi.features is None and mdp.S * mdp.A > MOST_PAIRS:
@@ -59,30 +66,34 @@ def solve_weights(problem: Problem, max_iter: int, tol: float = 0.0) -> Outcome:
         value = float(mdp.p0 @ V) - float(np.vdot(problem.rho_E, c)) - 0.5 * float(penalty @ w**2)
         return value, V, pi, rho
 
+    def gradient(w: Array, rho: Array) -> Array:
+        return F.T @ (rho - problem.rho_E).ravel() - penalty * w
+
     w, record, previous, X = np.zeros(F.shape[1]), Record(), np.inf, None
     rtol, t, gained = 1e-14 if mdp.S <= DIRECT_STATES else LOOSEST, 0.0, np.inf
-    H, kept = np.zeros((F.shape[1], F.shape[1])), False
+    H, kept, s = np.zeros((F.shape[1], F.shape[1])), False, np.zeros(F.shape[1])
     value, V, pi, rho = at(w, None)
     tried: tuple[Array, ...] = (w,)
     for _ in range(max_iter + 1):
-        r = F.T @ (rho - problem.rho_E).ravel() - penalty * w
+        r = gradient(w, rho)
         primal = primal_value(problem, rho)
         if primal - value <= tol * (1 + abs(value)) and tol > 0.0:
             break
+        turned = False
         if not (kept and mdp.S > DIRECT_STATES):
+            before = float(s @ H @ s)
             H, X = _hessian(problem, F, pi, rho, X, rtol)
+            turned = abs(float(s @ H @ s) - before) > TURN * before
         s = _model_maximum(H + np.diag(penalty), r, w, radius) - w
         gain = float(r @ s)
         kept = t == 1.0 and gain < FAST * gained
-        if t == 1.0 and gain > SLOW * gained:
+        if t == 1.0 and gain > SLOW * gained and not turned:
             rtol = max(0.1 * rtol, min(rtol, TIGHTEST))
         gained = gain
         size = float(np.abs(s).max())
         rounding = noise(problem, V)
         settled = gain <= rounding
         left = size if isinstance(psi, Constant) else abs(primal - value)
-        if isinstance(psi, Constant) and float(np.abs(r).max()) <= tol:
-            break
         if settled and (left <= 1e-15 * (1 + abs(value)) or left >= 0.5 * previous):
             break
         t = 1.0
@@ -92,16 +103,22 @@ def solve_weights(problem: Problem, max_iter: int, tol: float = 0.0) -> Outcome:
             if settled or found[0] >= value + ARMIJO * t * gain - rounding or t < 1e-12:
                 break
             t *= 0.5
+        while radius == np.inf and not settled and 1.0 <= t < FARTHEST:
+            if t * float(gradient(trial, found[3]) @ s) <= AHEAD * gain:
+                break
+            farther = w + 2.0 * t * s
+            there = at(farther, found[1])
+            if not there[0] > found[0]:
+                break
+            t, trial, found = 2.0 * t, farther, there
         record.add(value, primal, float(np.abs(_projected(r, w, radius)).max()), t)
         problem.report("Newton", len(record.rows), primal - value, V)
         previous = left if settled else np.inf
         last, w, (value, V, pi, rho) = w, trial, found
         # Each cost is projected on the features again by least squares, which takes time: rounding alone decides here.
         tried = (last, w) if mdp.S <= DIRECT_STATES else (w,)
-    gradient = float(np.abs(_projected(F.T @ (rho - problem.rho_E).ravel() - penalty * w, w, radius)).max())
-    return Outcome(
-        tuple((F @ v).reshape(mdp.shape) for v in tried), (pi,), len(record.rows), gradient, record.history()
-    )
+    left = float(np.abs(_projected(gradient(w, rho), w, radius)).max())
+    return Outcome(tuple((F @ v).reshape(mdp.shape) for v in tried), (pi,), len(record.rows), left, record.history())
 
 
 def _hessian(
