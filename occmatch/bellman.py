@@ -33,7 +33,7 @@ from occmatch import checks
 from occmatch.bellman_coarse import _STATES as _COARSE_STATES
 from occmatch.bellman_coarse import first_guess
 from occmatch.bellman_howard import one_hot, policy_iteration
-from occmatch.bellman_newton import _LARGE, Policies, soft_policy_iteration
+from occmatch.bellman_newton import soft_policy_iteration
 from occmatch.bellman_sweep import EPS, Found, q, soft_minimum
 from occmatch.checks import FloatArray
 from occmatch.linear import solve_policy, solve_visits
@@ -79,11 +79,7 @@ class RL:
     @cached_property
     def rho(self) -> FloatArray:
         """rho_pi [S, A], by one linear solve with the transposed system."""
-        if self.mdp.S <= _LARGE:
-            return occupancy(self.mdp, self.pi)
-        pi = checks.policy(self.mdp, self.pi)
-        d = Policies(self.mdp).resolvent(pi).solve_transposed(self.mdp.p0)
-        return d.clip(min=0.0)[:, None] * pi
+        return occupancy(self.mdp, self.pi)
 
 
 def q_values(mdp: AnyMDP, cost: FloatArray, V: FloatArray) -> FloatArray:

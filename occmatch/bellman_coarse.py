@@ -20,8 +20,8 @@ from scipy.sparse import csr_array
 
 from occmatch.bellman_sweep import middle, q, soft_minimum
 from occmatch.checks import FloatArray
-from occmatch.linear import policy_matrix
 from occmatch.linear_krylov import refined
+from occmatch.linear_policy import quick_matrix
 from occmatch.mdp import MDP
 from occmatch.products import product
 
@@ -46,7 +46,7 @@ Solve = Callable[[MDP, FloatArray, FloatArray, float], FloatArray]
 def first_guess(mdp: MDP, cost: FloatArray, lam: float, solve: Solve) -> FloatArray:
     """V [S] to start from; `solve(mdp, cost, V, tol)` gives V of a smaller MDP to an error of about `tol`."""
     uniform = np.full(mdp.shape, 1.0 / mdp.A)
-    P_pi = policy_matrix(mdp, uniform)
+    P_pi = quick_matrix(mdp, uniform)
     mean = cost.mean(axis=1)
     mid = middle(mean)
     V, near = refined(product(P_pi), mdp.gamma, mean - mid, 1e-2, 1, _PROBE_STEPS)

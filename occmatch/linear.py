@@ -31,7 +31,7 @@ from occmatch.checks import FloatArray
 from occmatch.linear_krylov import Product, largest, ratio, refined
 from occmatch.linear_multigrid import Multigrid
 from occmatch.linear_multigrid import suits as multigrid_suits
-from occmatch.linear_policy import policy_matrix
+from occmatch.linear_policy import policy_matrix, quick_matrix
 from occmatch.matrix_free import AnyMDP, MatrixFree
 from occmatch.products import product
 
@@ -185,7 +185,7 @@ def resolvent(mdp: AnyMDP, pi: FloatArray) -> Resolvent | FreeResolvent:
     """The resolvent of a policy [S, A] that has been checked already."""
     if isinstance(mdp, MatrixFree):
         return FreeResolvent(mdp, pi)
-    return Resolvent(policy_matrix(mdp, pi), mdp.gamma)
+    return Resolvent((policy_matrix if mdp.S <= _LU_STATES else quick_matrix)(mdp, pi), mdp.gamma)
 
 
 def solve_policy(mdp: AnyMDP, pi: FloatArray, r: FloatArray) -> FloatArray:

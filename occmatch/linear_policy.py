@@ -31,6 +31,11 @@ def policy_matrix(mdp: MDP, pi: FloatArray) -> csr_array:
     return P_pi
 
 
+def quick_matrix(mdp: MDP, pi: FloatArray) -> csr_array:
+    """P_pi as CSR [S, S] for one policy, with P's own entries, zeros and twice, where merging them would hardly pay."""
+    return policy_matrix(mdp, pi) if _shared_columns(mdp) <= _MERGE else _in_place(mdp, pi)
+
+
 def chosen_rows(mdp: MDP, actions: np.ndarray) -> csr_array:
     """P_pi as CSR [S, S] for the deterministic policy of `actions` [S]: rows of P."""
     return csr_array(mdp.P[np.arange(mdp.S) * mdp.A + actions])
@@ -62,17 +67,22 @@ class PolicyMatrices:
 
     def of(self, pi: FloatArray) -> csr_array:
         """P_pi as CSR [S, S] for a policy [S, A] that has been checked already."""
-        mdp = self._mdp
-        S, A = mdp.shape
-        if self.merged:
-            return csr_array((self._values(pi.reshape(-1)), self._columns, self._pointers), shape=(S, S))
-        counts = np.diff(mdp.P.indptr)
-        if (counts == counts[0]).all():
-            data = (mdp.P.data.reshape(S * A, -1) * pi.reshape(-1, 1)).reshape(-1)
-        else:
-            data = np.repeat(pi.reshape(-1), counts)
-            data *= mdp.P.data
-        return csr_array((data, mdp.P.indices, mdp.P.indptr[::A]), shape=(S, S))
+        if not self.merged:
+            return _in_place(self._mdp, pi)
+        S = self._mdp.S
+        return csr_array((self._values(pi.reshape(-1)), self._columns, self._pointers), shape=(S, S))
+
+
+def _in_place(mdp: MDP, pi: FloatArray) -> csr_array:
+    """P_pi with P's own columns, the A rows of a state read as one."""
+    S, A = mdp.shape
+    counts = np.diff(mdp.P.indptr)
+    if (counts == counts[0]).all():
+        data = (mdp.P.data.reshape(S * A, -1) * pi.reshape(-1, 1)).reshape(-1)
+    else:
+        data = np.repeat(pi.reshape(-1), counts)
+        data *= mdp.P.data
+    return csr_array((data, mdp.P.indices, mdp.P.indptr[::A]), shape=(S, S))
 
 
 def _shared_columns(mdp: MDP) -> float:

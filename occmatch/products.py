@@ -49,7 +49,14 @@ def _rows(M: csr_array, first: int, last: int) -> csr_array:
     """Rows `first` to `last` as a view: only the row pointers are new."""
     start, stop = M.indptr[first], M.indptr[last]
     pointers = M.indptr[first : last + 1] - start
-    return csr_array((M.data[start:stop], M.indices[start:stop], pointers), shape=(last - first, M.shape[1]))
+    return _unchecked(M.data[start:stop], M.indices[start:stop], pointers, (last - first, M.shape[1]))
+
+
+def _unchecked(data: np.ndarray, indices: np.ndarray, indptr: np.ndarray, shape: tuple[int, int]) -> csr_array:
+    """A CSR matrix of arrays that make one: the constructor would search them, which takes as long as a product."""
+    M = csr_array(shape, dtype=data.dtype)
+    M.data, M.indices, M.indptr = data, indices, indptr
+    return M
 
 
 @cache
