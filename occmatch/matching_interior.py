@@ -11,12 +11,15 @@ where V' = (I - gamma P_pi)^-1 (pi.c) is the value of c under the soft optimal p
 Newton's method on the perturbed optimality conditions z g = mu with a line search on their residual (Boyd &
 Vandenberghe 2004, section 11.7). What is left of the duality gap is psi*(x) - <x, c> at x = rho_c - rho_E (Fenchel
 and Young), known at each iterate: the method stops when that is rounding.
+
+In a class that is large beside lam the first steps lead to costs whose policies are deterministic; rho_c is then
+constant and its derivatives vanish. The solutions of larger lam are the way round (continuation).
 """
 
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -42,6 +45,10 @@ _SETTLED, _SETTLED_MANY, _MANY_STATES = 1e-15, 1e-13, 2_000
 # Accuracy of the sparse systems there: a step shrinks its residual tenfold at best, until close to a corner rough steps
 # no longer gain. Then each step without half the gap gone tightens it by two digits.
 _ROUGH, _TIGHTER = 1e-6, 1e-2
+
+# Gap beyond which Newton has lost its way. It then follows the solutions down from a lam at most `_HIGHEST` times as
+# large, each to a gap of `_ON_PATH`, in ratios of ten that shrink to `_LEAST_RATIO` where it gets lost again.
+_NEAR, _ON_PATH, _HIGHEST, _LEAST_RATIO = 1e-6, 1e-2, 1e9, 1.2
 
 # Iterations without a smaller gap after which rounding has been reached.
 _PATIENCE = 8
@@ -89,35 +96,10 @@ def interior(
     `V0` [S] starts the first RL(c); the coordinates of the cost start inside every constraint, whatever is known.
     """
     started = time.perf_counter()
-    linear = Linear(mdp)
-    w = cost_class.start()
-    m = cost_class.slack(w).size
-    scale = max(lam, float(rho_E.sum()) / max(m, 1))
-    now = _point(mdp, cost_class, rho_E, lam, w, np.full(m, scale) / np.maximum(cost_class.slack(w), 1e-3), 0.0, V0)
-    best, best_gap, mark, stale, history = now, np.inf, np.inf, 0, []
-    many = mdp.S > _MANY_STATES
-    before, rtol = np.inf, _ROUGH if many else TIGHT
-    for iteration in range(max_iter + 1):
-        x = now.answer.rho - rho_E
-        value = 0.5 * float((now.w * -cost_class.gradient(now.w)).sum())
-        gap = psi.divergence(now.answer.rho, rho_E) + value - float((x * now.cost).sum())
-        mark, stale = (gap, 0) if gap < 0.95 * mark else (mark, stale + 1)  # many short steps are progress too
-        if gap < best_gap:
-            best, best_gap = now, gap
-        size = float(((now.answer.rho + rho_E) * np.abs(now.cost)).sum()) + lam
-        settled = gap <= (_SETTLED_MANY if many else _SETTLED) * size
-        if settled or stale > _PATIENCE or iteration == max_iter:
-            break
-        if gap > 0.5 * before:
-            rtol = max(_TIGHTER * rtol, TIGHT)
-        before = gap
-        mu = _SHRINK * max(float(now.z @ now.slack), gap) / m if m else 0.0
-        now, t = _step(linear, cost_class, rho_E, lam, now, mu, rtol)
-        if say is not None:
-            say("interior point", iteration, gap / size, lambda V=now.answer.V: V)
-        history.append(Progress(gap, float(now.z @ now.slack), float(np.linalg.norm(now.stationarity)), t))
-        if t == 0.0:
-            break
+    search = _Search(mdp, psi, cost_class, rho_E, Linear(mdp), say)
+    found = search.run(lam, max_iter, V0=V0)
+    if not found.near(_NEAR):
+        found = search.follow(lam, max_iter) or found
     whole = support(mdp, np.zeros(mdp.shape, dtype=bool))
     assert whole is not None
     return finish(
@@ -125,13 +107,98 @@ def interior(
         psi,
         rho_E,
         lam,
-        [best.cost],
+        [found.best.cost],
         method="interior point",
         started=started,
-        iterations=len(history),
-        V0=best.answer.V,
-        history=tuple(history),
+        iterations=len(search.history),
+        V0=found.best.answer.V,
+        history=tuple(search.history),
     )
+
+
+@dataclass(frozen=True, eq=False)
+class End:
+    """Where iterations ended: the point of least Fenchel-Young gap, that gap, and the size that it is a share of."""
+
+    best: Point
+    gap: float
+    size: float
+
+    def near(self, goal: float) -> bool:
+        return self.gap <= goal * self.size
+
+
+@dataclass(eq=False)
+class _Search:
+    """The iterations at one entropy weight, and the path of solutions over a range of weights."""
+
+    mdp: MDP
+    psi: Regulariser
+    cost_class: CostClass
+    rho_E: FloatArray
+    linear: Linear
+    say: Say | None
+    history: list[Progress] = field(default_factory=list)
+
+    def run(
+        self, lam: float, max_iter: int, start: Point | None = None, V0: FloatArray | None = None, goal: float = 0.0
+    ) -> End:
+        """From `start`, or from inside every constraint, down to a relative gap of `goal` or to rounding."""
+        now = self._first(lam, V0) if start is None else self._again(start, lam)
+        best, best_gap, best_size, mark, stale = now, np.inf, 1.0, np.inf, 0
+        many = self.mdp.S > _MANY_STATES
+        before, rtol, m = np.inf, _ROUGH if many else TIGHT, now.slack.size
+        for iteration in range(max_iter + 1):
+            x = now.answer.rho - self.rho_E
+            value = 0.5 * float((now.w * -self.cost_class.gradient(now.w)).sum())
+            gap = self.psi.divergence(now.answer.rho, self.rho_E) + value - float((x * now.cost).sum())
+            mark, stale = (gap, 0) if gap < 0.95 * mark else (mark, stale + 1)  # many short steps are progress too
+            size = float(((now.answer.rho + self.rho_E) * np.abs(now.cost)).sum()) + lam
+            if gap < best_gap:
+                best, best_gap, best_size = now, gap, size
+            settled = gap <= max(goal, _SETTLED_MANY if many else _SETTLED) * size
+            if settled or stale > _PATIENCE or iteration == max_iter:
+                break
+            if gap > 0.5 * before:
+                rtol = max(_TIGHTER * rtol, TIGHT)
+            before = gap
+            mu = _SHRINK * max(float(now.z @ now.slack), gap) / m if m else 0.0
+            now, t = _step(self.linear, self.cost_class, self.rho_E, lam, now, mu, rtol)
+            if self.say is not None:
+                self.say("interior point", iteration, gap / size, lambda V=now.answer.V: V)
+            residual = float(np.linalg.norm(now.stationarity))
+            self.history.append(Progress(gap, float(now.z @ now.slack), residual, t))
+            if t == 0.0:
+                break
+        return End(best, best_gap, best_size)
+
+    def follow(self, lam: float, max_iter: int) -> End | None:
+        """The solution of a weight at which Newton gets there from anywhere, followed down to `lam`; None if lost."""
+        high, ratio = 10.0 * lam, 10.0
+        found = self.run(high, max_iter, goal=_ON_PATH)
+        while not found.near(_ON_PATH) and high < _HIGHEST * lam:
+            high *= 10.0
+            found = self.run(high, max_iter, goal=_ON_PATH)
+        while high > lam and ratio > _LEAST_RATIO:
+            lower = max(lam, high / ratio)
+            last = lower == lam
+            ahead = self.run(lower, max_iter, found.best, goal=0.0 if last else _ON_PATH)
+            if ahead.near(_NEAR if last else _ON_PATH):
+                high, found = lower, ahead
+            else:
+                ratio = ratio**0.5
+        return found if high == lam else None
+
+    def _first(self, lam: float, V0: FloatArray | None) -> Point:
+        w = self.cost_class.start()
+        slack = self.cost_class.slack(w)
+        scale = max(lam, float(self.rho_E.sum()) / max(slack.size, 1))
+        return _point(
+            self.mdp, self.cost_class, self.rho_E, lam, w, np.full(slack.size, scale) / np.maximum(slack, 1e-3), 0.0, V0
+        )
+
+    def _again(self, near: Point, lam: float) -> Point:
+        return _point(self.mdp, self.cost_class, self.rho_E, lam, near.w, near.z, near.nu, near.answer.V)
 
 
 def _point(
@@ -144,6 +211,8 @@ def _point(
     nu: float,
     V0: FloatArray | None,
 ) -> Point:
+    if cost_class.equality:
+        w = w / w.sum()  # steps keep the sum to the accuracy of their systems only
     features = cost_class.features
     cost = w.reshape(mdp.shape) if features is None else features @ w
     answer = rl(mdp, cost, lam, V0=V0, progress=False)

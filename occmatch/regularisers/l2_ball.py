@@ -41,4 +41,5 @@ class L2Ball(Regulariser):
         return linear.combine(self.features, self.prox(linear.coordinates(self.features, c)[0], 1.0))
 
     def prox(self, v: Array, step: float) -> Array:
-        return v * min(1.0, self.radius / max(float(np.linalg.norm(v)), np.finfo(float).tiny))
+        length = float(np.linalg.norm(v))
+        return v if length <= self.radius else v * (self.radius / length)
