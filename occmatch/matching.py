@@ -30,10 +30,15 @@ from occmatch.matching_linear import Linear
 from occmatch.matching_newton import derivatives, newton
 from occmatch.matching_support import Support, support
 from occmatch.mdp import MDP
+from occmatch.occupancy import causal_entropy
 from occmatch.progress import Progress, Say, reporting
 from occmatch.regularisers import Constant, Regulariser, Surrogate, fitting
 
 METHODS = ("newton", "program")
+
+# States up to which the convex program takes seconds, and is asked too where Newton has lost its way: an expert that is
+# nearly deterministic, and a cost class 1,000 times as large as lam.
+_PROGRAM_STATES = 500
 
 
 def match(
@@ -54,6 +59,7 @@ def match(
     Raises ValueError for bad arguments, and for "newton" where psi has no such solver.
     """
     rho_E, psi = checks.measure(mdp, rho_E, "rho_E"), fitting(mdp, psi)
+    chosen = method is None
     if method is None:
         method = "newton" if has_newton(psi) and lam > 0 else "program"
     if method not in METHODS:
@@ -71,7 +77,8 @@ def match(
     cost_class = as_cost_class(psi, mdp.shape)
     if method == "newton" and cost_class is not None:
         with reporting(progress, f"matching on {mdp.S:,} states") as say:
-            return interior(mdp, psi, cost_class, rho_E, lam, V0=near[1] if near else None, say=say)
+            found, lost = interior(mdp, psi, cost_class, rho_E, lam, V0=near[1] if near else None, say=say)
+        return _better(mdp, psi, rho_E, lam, found) if lost and chosen and mdp.S <= _PROGRAM_STATES else found
     started = time.perf_counter()
     part = support(mdp, psi.forbidden(rho_E))
     if part is None:
@@ -85,6 +92,21 @@ def match(
     from occmatch.matching_program import negligible, program  # cvxpy is loaded only where it is used
 
     return program(support(mdp, psi.forbidden(rho_E) | negligible(psi, rho_E)) or part, psi, rho_E, lam)
+
+
+def _better(mdp: MDP, psi: Regulariser, rho_E: FloatArray, lam: float, found: Candidate) -> Candidate:
+    """`found`, or the answer of the convex program where its measure has a lower objective."""
+    part = support(mdp, psi.forbidden(rho_E))
+    if part is None:
+        return found
+    from occmatch.matching_program import program
+
+    other = program(part, psi, rho_E, lam)
+
+    def objective(answer: Candidate) -> float:
+        return psi.divergence(answer.rho, rho_E) - lam * causal_entropy(answer.rho)
+
+    return min(found, other, key=objective) if isinstance(other, Candidate) else found
 
 
 def has_newton(psi: Regulariser) -> bool:

@@ -50,8 +50,8 @@ _ROUGH, _TIGHTER = 1e-6, 1e-2
 # large, each to a gap of `_ON_PATH`, in ratios of ten that shrink to `_LEAST_RATIO` where it gets lost again.
 _NEAR, _ON_PATH, _HIGHEST, _LEAST_RATIO = 1e-6, 1e-2, 1e9, 1.2
 
-# Iterations without a smaller gap after which rounding has been reached.
-_PATIENCE = 8
+# Iterations without a smaller gap after which rounding has been reached, and after which the way is lost.
+_PATIENCE, _LOST = 8, 40
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,10 +90,11 @@ def interior(
     max_iter: int = 150,
     V0: FloatArray | None = None,
     say: Say | None = None,
-) -> Candidate:
-    """The candidate of a cost class; K x K dense systems with features, 2 S sparse ones without.
+) -> tuple[Candidate, bool]:
+    """(the candidate of a cost class, whether its gap is no good).
 
-    `V0` [S] starts the first RL(c); the coordinates of the cost start inside every constraint, whatever is known.
+    Systems are K x K and dense with features, 2 S and sparse without. `V0` [S] starts the first RL(c); the coordinates
+    of the cost start inside every constraint, whatever is known.
     """
     started = time.perf_counter()
     search = _Search(mdp, psi, cost_class, rho_E, Linear(mdp), say)
@@ -102,7 +103,7 @@ def interior(
         found = search.follow(lam, max_iter) or found
     whole = support(mdp, np.zeros(mdp.shape, dtype=bool))
     assert whole is not None
-    return finish(
+    candidate = finish(
         whole,
         psi,
         rho_E,
@@ -114,6 +115,7 @@ def interior(
         V0=found.best.answer.V,
         history=tuple(search.history),
     )
+    return candidate, not found.near(_NEAR)
 
 
 @dataclass(frozen=True, eq=False)
@@ -157,7 +159,7 @@ class _Search:
             if gap < best_gap:
                 best, best_gap, best_size = now, gap, size
             settled = gap <= max(goal, _SETTLED_MANY if many else _SETTLED) * size
-            if settled or stale > _PATIENCE or iteration == max_iter:
+            if settled or stale > (_PATIENCE if best_gap <= _NEAR * best_size else _LOST) or iteration == max_iter:
                 break
             if gap > 0.5 * before:
                 rtol = max(_TIGHTER * rtol, TIGHT)

@@ -228,3 +228,18 @@ def test_classes_that_are_large_beside_the_entropy(kind, size, gamma):
             kind
         ]()
         assert abs(om.certify(mdp, rho_E, psi, om.match(mdp, rho_E, psi)).relative_gap) <= LARGE
+
+
+@pytest.mark.parametrize("seed", [1, 6])
+def test_a_deterministic_expert_in_a_large_class_takes_the_program(seed):
+    """Newton is lost, on the path too; the program is asked unless Newton alone was."""
+    rng = np.random.default_rng(seed)
+    mdp = om.examples.garnet(4, 2, 2, 0.5, rng)
+    pi_E = np.eye(2)[rng.integers(2, size=4)]
+    pi_E[0] = 0.5
+    rho_E = om.occupancy(mdp, pi_E)
+    psi = L2Ball(rng.normal(size=(4, 2, 3)), 1000.0)
+    answers = [om.match(mdp, rho_E, psi, method=method) for method in (None, "newton")]
+    gaps = [om.certify(mdp, rho_E, psi, answer).relative_gap for answer in answers]
+    assert abs(gaps[0]) <= 100 * PROGRAM  # of costs 1,000 times as large
+    assert gaps[1] > 1e-3
