@@ -91,15 +91,15 @@ def test_scaling_the_class_recovers_eq_9(
             statement="Eq 11",
             compared=f"v(alpha)/alpha over {kind.__name__} outside [v_9 - H_max/alpha, v_9] (violation)",
             deviation=max(value - limit, limit - highest / alpha - value) / mass,
-            tolerance=1e-7,
-            because="HiGHS fixes v_9 to 1e-7 of the mass, the matching solver stops far below",
+            tolerance=1e-6,
+            because="HiGHS fixes v_9 to 1e-7 of the mass, and costs of 1,000 times lam leave the policy as many digits",
         )
         check(
             statement="Eq 11",
             compared=f"gap of pi_alpha over {kind.__name__} above v_9 + H_max/alpha (violation)",
             deviation=(reached[-1][0] - limit - highest / alpha) / mass,
-            tolerance=1e-7,
-            because="HiGHS fixes v_9 to 1e-7 of the mass, the matching solver stops far below",
+            tolerance=1e-6,
+            because="HiGHS fixes v_9 to 1e-7 of the mass, and costs of 1,000 times lam leave the policy as many digits",
         )
     steps = np.diff(np.array(reached), axis=0)
     check(
