@@ -54,7 +54,8 @@ def match(
     """argmin over rho in D of -lam Hbar(rho) + psi*(rho - rho_E) with its cost and value (Eq 8); `certify` judges.
 
     `rho_E` [S, A] >= 0 need not lie in D unless psi demands it; `method` is "newton", "program" (the only one that
-    takes lam = 0), or None for the first that exists. Infeasible where no measure of the MDP has a finite psi*.
+    takes lam = 0), or None for the first that exists, and for the program too where that is lost on a small MDP.
+    Infeasible where no measure of the MDP has a finite psi*.
     `start`, an answer for a like problem on this MDP, saves Newton steps; `progress` is told of each (see `rl`).
     Raises ValueError for bad arguments, and for "newton" where psi has no such solver.
     """
