@@ -194,11 +194,12 @@ def rows(quick: bool) -> Cases:
         cases[f"{psi_GA}, few, {kind}, Clarabel"] = partial(matching, kind, few, method="program")
     for name in CLASSES:
         cases[f"match, {name}"] = partial(matching, "garnet", some, name)
-    for budget in (False, True):
-        for solver in ("policy", "simplex", "interior", "pdlp")[budget:]:
-            name = f"LP, control{', one budget' if budget else ''}, {solver}"
-            cases[name] = partial(program, "garnet", few, solver, budget)
-    cases["LP, control, policy, more"] = partial(program, "garnet", some, "policy", False)
+    for kind, states in (("garnet", few), ("gridworld", some)):
+        for budget in (False, True):
+            for solver in ("policy", "simplex", "interior", "pdlp")[budget:]:
+                name = f"LP, {kind}, control{', one budget' if budget else ''}, {solver}"
+                cases[name] = partial(program, kind, states, solver, budget)
+    cases["LP, garnet, control, policy, more"] = partial(program, "garnet", some, "policy", False)
     for count in (4, 8, 16) if quick else (16, 32, 64):
         cases[f"growth in K, {count}"] = partial(weights, "garnet", few, "quadratic", count)
     cases["limit, irl by Newton on an l2 ball without features"] = partial(refused, 1_100 if quick else some)
