@@ -58,13 +58,13 @@ def policy_iteration(mdp: AnyMDP, cost: FloatArray, V: FloatArray, tol: float, m
         best = min(best, spread)
         if iteration == max_iter or found.radius(mdp.gamma) <= tol:
             break
-        if not worse.any() and _settled(found, mdp.gamma, before, since, tol):
+        if not worse.any() and _settled(mdp, found, before, since, tol):
             break
         before = spread
         step = Q[states, actions] - V
         rough = mdp.S > _SMALL and float(worse.mean()) > _MANY
         try:
-            V = V + solver.correction(actions, step, _ROUGH if rough else _RTOL)
+            V = V + solver.correction(actions, step, _ROUGH if rough else _RTOL, near=not rough)
             if mdp.S > _SMALL and iteration >= _STEPS:
                 for _ in range(_SWEEPS):
                     V = q(mdp, cost, V).min(axis=1)
@@ -75,10 +75,10 @@ def policy_iteration(mdp: AnyMDP, cost: FloatArray, V: FloatArray, tol: float, m
     return refine(mdp, cost, 0.0, found, tol, Policies(mdp))
 
 
-def _settled(found: Found, gamma: float, before: float, since: int, tol: float) -> bool:
+def _settled(mdp: AnyMDP, found: Found, before: float, since: int, tol: float) -> bool:
     """`settled`, by the larger margin that a switch needs too."""
     wide = Found(found.V, found.step, found.pi, 4.0 * found.rounding, found.iterations, found.method)
-    return settled(wide, gamma, before, since, tol)
+    return settled(mdp, wide, before, since, tol)
 
 
 class _Chosen(Policies):
@@ -88,7 +88,7 @@ class _Chosen(Policies):
         mdp = self._mdp
         if not isinstance(mdp, MDP):
             return super().resolvent(one_hot(actions, mdp.A))
-        return Resolvent(chosen_rows(mdp, actions), mdp.gamma, self.plain)
+        return Resolvent(chosen_rows(mdp, actions), mdp.gamma, self.plain, self.multigrid)
 
 
 def one_hot(actions: np.ndarray, A: int) -> FloatArray:

@@ -22,6 +22,7 @@ from occmatch.bellman_accelerated import accelerated
 from occmatch.bellman_sweep import Found, fine_step, middle, q, soft_minimum, sweep_rounding
 from occmatch.checks import FloatArray
 from occmatch.linear import FreeResolvent, Resolvent, Stalled, resolvent
+from occmatch.linear_multigrid import Multigrid
 from occmatch.linear_policy import PolicyMatrices
 from occmatch.matrix_free import AnyMDP
 from occmatch.mdp import MDP
@@ -41,8 +42,9 @@ _EW = 0.9
 # takes 70 at gamma 0.999, and goes up for most of them.
 _PATIENCE = 100
 
-# Systems in a row on which plain Krylov steps gained nothing before the next policies do without.
-_TRIES = 3
+# What a step leaves of the sweep is half the square of how far it moved the policy, in units of lam.  Below this part
+# of lam the policy has hardly moved, and the multigrid of the one before serves once more.
+_NEAR = 0.05
 
 # From here on a policy matrix written in place is cheaper than a product of sparse matrices, its pattern included.
 _LARGE = 20_000
@@ -62,7 +64,7 @@ def soft_policy_iteration(
         spread = found.spread
         say(METHOD, iteration, found.radius(mdp.gamma), lambda found=found: found.centred(mdp.gamma))
         since = 0 if spread < 0.9 * best else since + 1
-        if iteration == max_iter or settled(found, mdp.gamma, before, since, tol):
+        if iteration == max_iter or settled(mdp, found, before, since, tol):
             break
         if since > _PATIENCE:
             return accelerated(mdp, cost, lam, found, tol, say)
@@ -70,7 +72,7 @@ def soft_policy_iteration(
         eta *= min(1.0, best / spread)
         before, best = spread, min(best, spread)
         try:
-            V = found.V + solver.correction(found.pi, found.step, eta)
+            V = found.V + solver.correction(found.pi, found.step, eta, near=spread < _NEAR * lam)
         except Stalled:
             return accelerated(mdp, cost, lam, found, tol, say)
     return refine(mdp, cost, lam, found, tol, solver)
@@ -81,29 +83,30 @@ class Policies:
 
     def __init__(self, mdp: AnyMDP) -> None:
         self._mdp = mdp
-        self._in_vain = 0
+        self.plain = True  # until plain Krylov steps were in vain once
+        self.multigrid: Multigrid | None = None
 
     @cached_property
     def _matrices(self) -> PolicyMatrices | None:
         mdp = self._mdp
         return PolicyMatrices(mdp) if isinstance(mdp, MDP) and mdp.S > _LARGE else None
 
-    @property
-    def plain(self) -> bool:
-        """Whether plain Krylov steps are still worth a try."""
-        return self._in_vain < _TRIES
-
     def resolvent(self, pi: FloatArray) -> Resolvent | FreeResolvent:
         if self._matrices is None:
             return resolvent(self._mdp, pi)
-        return Resolvent(self._matrices.of(pi), self._mdp.gamma, self.plain)
+        return Resolvent(self._matrices.of(pi), self._mdp.gamma, self.plain, self.multigrid)
 
-    def correction(self, pi: FloatArray, step: FloatArray, eta: float) -> FloatArray:
-        """(I - gamma P_pi)^-1 step [S], the middle of `step` exactly and the rest to `eta` of its size."""
+    def correction(self, pi: FloatArray, step: FloatArray, eta: float, *, near: bool = False) -> FloatArray:
+        """(I - gamma P_pi)^-1 step [S], the middle of `step` exactly and the rest to `eta` of its size.
+
+        `near` says that the policy has hardly moved since the last.
+        """
+        if not near:
+            self.multigrid = None
         mid, system = middle(step), self.resolvent(pi)
         x = system.solve(step - mid, eta)
         if isinstance(system, Resolvent):
-            self._in_vain = 0 if system.plain_helps else self._in_vain + 1
+            self.plain, self.multigrid = system.plain_helps, system.multigrid
         return x + mid / (1.0 - self._mdp.gamma)
 
 
@@ -115,13 +118,14 @@ def forcing(spread: float, before: float, most: float, goal: float, rounding: fl
     return min(most, max(_EW * (spread / before) ** 2, 1e-5, enough))
 
 
-def settled(found: Found, gamma: float, before: float, since: int, tol: float) -> bool:
-    """Whether the sweep meets `tol`, or has come down to rounding and no longer shrinks."""
+def settled(mdp: AnyMDP, found: Found, before: float, since: int, tol: float) -> bool:
+    """Whether the sweep meets `tol`, needs the fine sweeps of `refine` to, or has come down to rounding for good."""
     spread, rounding = found.spread, found.rounding
-    if found.radius(gamma) <= tol:
+    if found.radius(mdp.gamma) <= tol:
+        return True
+    if isinstance(mdp, MDP) and rounding > (1.0 - mdp.gamma) * tol > 0.0 and spread <= 100.0 * rounding:
         return True
     if spread <= 2.0 * rounding:
-        # No longer falling; or so far below rounding that `tol` takes the fine sweeps of `refine` in any case.
         return spread > 0.25 * before or spread == 0.0 or (tol > 0.0 and spread <= 0.5 * rounding)
     # Iterative solves end a little above what a sweep alone would round to.
     return since >= 3 and spread <= 100.0 * rounding
@@ -146,7 +150,7 @@ def refine(mdp: AnyMDP, cost: FloatArray, lam: float, found: Found, tol: float, 
         if found.radius(gamma) <= tol:
             break
         try:
-            w = w + solver.correction(pi, step, 1e-3)
+            w = w + solver.correction(pi, step, 1e-3, near=True)
         except Stalled:
             break
     return found

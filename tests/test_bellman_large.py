@@ -257,6 +257,21 @@ def test_steps_behind_multigrid_solve_what_plain_steps_do_not(monkeypatch, trans
     assert transposed or not solver.plain_helps
 
 
+def test_a_multigrid_serves_a_policy_nearby_and_gives_way_for_another(monkeypatch):
+    for name in ("_DENSE_STATES", "_LU_STATES", "_HOPELESS_STATES"):
+        monkeypatch.setattr(linear, name, 0)
+    mdp = examples.gridworld(40, gamma=0.9999)
+    pi = om.rl(mdp, examples.gridworld_cost(mdp), 0.1).pi
+    b = np.random.default_rng(11).normal(size=mdp.S)
+    made = Multigrid(linear.policy_matrix(mdp, pi), mdp.gamma)
+    for share, same in ((0.001, True), (1.0, False)):
+        P_pi = linear.policy_matrix(mdp, (1 - share) * pi + share / mdp.A)
+        solver = linear.Resolvent(P_pi, mdp.gamma, plain_helps=False, multigrid=made)
+        x = solver.solve(b, 1e-8)
+        assert (solver.multigrid is made) == same
+        assert np.abs(b - x + mdp.gamma * (P_pi @ x)).max() <= 1e-8 * np.abs(b).max()
+
+
 def test_a_goal_and_a_trap_do_not_share_a_group_with_their_neighbours():
     """A goal averaged with its neighbours would be left again, and the smaller MDP would not know where to go."""
     mdp = examples.gridworld(12, gamma=0.99)
