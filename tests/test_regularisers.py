@@ -16,6 +16,7 @@ from scipy.special import xlogy
 from occmatch import MDP, occupancy
 from occmatch.candidate import NoBestCost
 from occmatch.regularisers import REGISTERED, FDivergence, Regulariser, Surrogate
+from occmatch.regularisers import features as linear_features
 from occmatch.regularisers.registered import example_features
 
 ROUNDING = 1e-10  # sums of eight terms of size at most 1e2 after logs and square roots: a thousand ulps is 1e-12
@@ -288,3 +289,16 @@ def test_mass_on_forbidden_pairs_makes_the_divergence_infinite(name: str, pair: 
 
 def test_the_definitions_cover_the_registry() -> None:
     assert set(LITERAL) == set(REGISTERED)
+
+
+@pytest.mark.parametrize("copies", [0, 1])
+def test_coordinates_of_many_pairs_are_least_squares(copies):
+    """Tall systems go another way; where features depend on each other the answer is still the one of least norm."""
+    rng = np.random.default_rng(5)
+    F = rng.normal(size=(4_000, 3, 6))
+    F = np.concatenate([F] * (1 + copies), axis=2)
+    c = F @ rng.normal(size=F.shape[2]) + 0.1 * rng.normal(size=F.shape[:2])
+    w, distance = linear_features.coordinates(F, c)
+    expected = np.linalg.lstsq(F.reshape(c.size, -1), c.ravel(), rcond=None)[0]
+    np.testing.assert_allclose(w, expected, rtol=0, atol=1e-13)
+    assert distance == np.abs(F @ w - c).max()
