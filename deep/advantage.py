@@ -5,6 +5,10 @@
 
 V(s_{t+1}) is the value of the true successor: a truncated episode is bootstrapped from it, and a terminated one takes
 what the caller says the end is worth (0, or the value of the absorbing state).
+
+Where another policy b collected the transitions, w = pi(a|s) / b(a|s) cuts the trace (V-trace, Espeholt et al. 2018):
+
+    A_t     = delta_t + gamma * lam * (1 - ended_t) * min(1, w_{t+1}) * A_{t+1}
 """
 
 import numpy as np
@@ -17,8 +21,9 @@ def gae(
     ended: np.ndarray,
     gamma: float,
     lam: float,
+    weights: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Advantages [T, E] from rewards, V(s_t), V(s_{t+1}) and ended = terminated or truncated, all [T, E].
+    """Advantages [T, E] from rewards, V(s_t), V(s_{t+1}) and ended = terminated or truncated, and w, all [T, E].
 
     The last row of a batch is cut like a truncation, its successor's value standing for the rest.
     """
@@ -28,4 +33,6 @@ def gae(
     for t in range(len(delta) - 1, -1, -1):
         carry = delta[t] + gamma * lam * np.where(ended[t], 0.0, carry)
         advantages[t] = carry
+        if weights is not None:
+            carry = np.minimum(weights[t], 1.0) * carry
     return advantages

@@ -101,6 +101,10 @@ class GailConfig:
     """Start from behavioural cloning."""
     bc_floor: float = -1.0
     """Least log standard deviation left by the cloning start, in units of the expert's actions."""
+    std: tuple[float, ...] = ()
+    """Standard deviation of a Gaussian policy at first and at the end, in its action units; empty: learned."""
+    std_hold: float = 0.8
+    """Share of the run before it moves from the first to the last."""
     bc_weight: float = 0.3
     """Weight of the demonstrations' mean log-likelihood per action dimension in the policy objective."""
     bc_decay: float = 0.999

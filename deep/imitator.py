@@ -13,6 +13,7 @@ counts as little as it should. Simulators are driven by the last policy all the 
 """
 
 import copy
+import math
 
 import numpy as np
 import torch
@@ -62,6 +63,8 @@ class Imitator:
         self.cloning_seed = cloning
         if config.bc_init:
             self._start_from_clone()
+        if config.std and isinstance(self.policy, GaussianPolicy):
+            self.policy.log_std.requires_grad_(False)
         self.fitting = torch_generator(fitting)
         self.player = costs_method.make(
             config.method,
@@ -106,15 +109,20 @@ class Imitator:
 
     def iterate(self) -> Metrics:
         """One iteration of Algorithm 1."""
+        self._explore()
         batch = self.learner.collect()
         learner, expert = self._sides(batch)
         guard = self.player.fit(learner, expert, self.fitting)
         with torch.no_grad():
             mine, theirs = costs.scores(self.margin, learner), costs.scores(self.margin, expert)
             found = self.player.diagnostics(mine, theirs)
-        rewards, end_value = self._rewards(batch, mine.margins)
-        found |= diagnostics.measures(found, rewards, batch.terminated)
-        metrics = self.learner.improve(batch, rewards, end_value, self._cloning_term())
+        recent, margins = self.learner.recent.batch, mine.margins
+        if recent is not batch:
+            with torch.no_grad():
+                margins = self.margin(self.margin.rows(recent.flat("obs"), recent.flat("acts")))
+        rewards, end_value = self._rewards(recent, margins)
+        found |= diagnostics.measures(found, rewards, recent.terminated)
+        metrics = self.learner.improve(recent, rewards, end_value, self._cloning_term())
         metrics["event"] = "; ".join(text for text in (guard, metrics["event"]) if text)
         if self.config.cost.update_normaliser:
             self.margin.normaliser.update(self.margin.continuous(batch.flat("obs"), batch.flat("acts")))
@@ -123,6 +131,16 @@ class Imitator:
         self.iteration += 1
         head = {"iteration": self.iteration, "env_steps": self.env_steps}
         return head | batch.episodes() | {"reward": float(rewards.mean())} | found | metrics
+
+    @torch.no_grad()
+    def _explore(self) -> None:
+        """Set the deviation of a Gaussian policy to what is due: config.std[0] for long, then down to config.std[1]."""
+        if self.config.std and isinstance(self.policy, GaussianPolicy):
+            first, last = self.config.std
+            hold = self.config.std_hold
+            moved = max(0.0, self.env_steps / self.config.steps - hold) / (1 - hold)
+            for policy in (self.policy, self.averaged):
+                policy.log_std.fill_(math.log(first) + min(1.0, moved) * math.log(last / first))
 
     @torch.no_grad()
     def _average(self) -> None:

@@ -15,10 +15,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from deep import trpo, value
+from deep import reuse, trpo, value
 from deep.advantage import gae
 from deep.envs import Simulator
 from deep.nets import Policy, make_policy
+from deep.reuse import Recent
 from deep.rollout import Batch, Collector
 from deep.trpo import TrpoConfig
 from deep.value import ValueConfig, ValueNet
@@ -46,6 +47,8 @@ class LearnerConfig:
     """Initial log standard deviation of a Gaussian policy, in its action units."""
     update_normaliser: bool = True
     """Keep updating the observation statistics from what the policy meets."""
+    reuse: int = 1
+    """Batches that a policy step looks at, the newest and those before it (see deep.reuse)."""
     kl_decay: float = 1.0
     """Factor on the KL bound an iteration: long steps while far from the expert, short ones once near."""
     kl_floor: float = 0.005
@@ -71,6 +74,7 @@ class Learner:
         self.value = ValueNet(self.policy.normaliser, simulator.spec.horizon, config.hidden, weights)
         self.optimiser = torch.optim.Adam(self.value.net.parameters(), lr=config.value.lr, fused=True)
         self.collector = Collector(simulator, acting)
+        self.recent = Recent(config.reuse)
         self.fisher, self.fitting = fisher, fitting
         self.env_steps = 0
         self.updates = 0
@@ -81,6 +85,7 @@ class Learner:
         """A batch under the current policy; the value fit of the last one may run on beyond it."""
         batch = self.collector.collect(self.policy, self.config.steps)
         self.env_steps += batch.size
+        self.recent.add(batch, self.policy)
         return batch
 
     def settle(self) -> None:
@@ -92,30 +97,29 @@ class Learner:
     def improve(
         self, batch: Batch, rewards: np.ndarray, end_value: np.ndarray | float = 0.0, extra: Extra | None = None
     ) -> dict[str, float | str]:
-        """One TRPO step on rewards [T, E]; `end_value` is the return after termination, a number
-        or one for each terminated transition in row-major order. Returns the metrics."""
-        config, steps = self.config, batch.rewards.shape[0]
+        """One TRPO step on rewards [T, E] of `batch`, which is the newest or, with `reuse`, `self.recent.batch`.
+
+        `end_value` is the return after termination, a number or one for each terminated transition in row-major
+        order. The value net is fitted to the newest batch alone. Returns the metrics.
+        """
         self.settle()
         guards = []
         beyond = sum(np.count_nonzero(~(np.abs(r) <= LARGEST)) for r in (rewards, end_value))
         if beyond:
             guards.append(f"{beyond} rewards cut to {LARGEST:g}")
             rewards, end_value = (np.clip(np.nan_to_num(r), -LARGEST, LARGEST) for r in (rewards, end_value))
-        v, nv = self._values(batch, end_value)
-        advantages = gae(rewards, v, nv, batch.ended, config.gamma, config.gae_lambda)
-        targets = (advantages + v).reshape(-1)
-        spread, size = float(advantages.std()), float(np.abs(advantages).max())
-        if spread > FLAT * size:
-            standard = (advantages - advantages.mean()) / spread
-        else:
+        newest, config = self.recent.newest, self.config
+        v, advantages, standard = self._advantages(batch, rewards, end_value)
+        if not standard.any():
             guards.append("advantages do not vary")
-            standard = np.zeros_like(advantages)
+        v, advantages = (a[:, -newest.rewards.shape[1] :] for a in (v, advantages))
+        targets = (advantages + v).reshape(-1)
         explained = value.explained_variance(v.reshape(-1), targets)
         x = self.policy.normaliser(batch.flat("obs"))
         acts = self.policy.encode(batch.flat("acts"))
         if config.update_normaliser:
-            self.policy.normaliser.update(batch.flat("obs"))
-        inputs = self.value.inputs(batch.flat("obs"), batch.flat("elapsed"))
+            self.policy.normaliser.update(newest.flat("obs"))
+        inputs = self.value.inputs(newest.flat("obs"), newest.flat("elapsed"))
         self._pending = self._worker.submit(
             value.fit, self.value, self.optimiser, inputs, targets, config.value, self.fitting
         )
@@ -139,7 +143,7 @@ class Learner:
             "cg_residual": info.cg_residual,
             "grad_norm": info.grad_norm,
             "explained_variance": explained,
-            "batch_steps": steps,
+            "batch_steps": batch.rewards.shape[0],
             "event": "; ".join([*guards, info.event] if info.event else guards),
         }
 
@@ -148,6 +152,23 @@ class Learner:
         config, trust = self.config, self.config.trpo
         bound = trust.max_kl * config.kl_decay**self.updates
         return dataclasses.replace(trust, max_kl=max(bound, min(trust.max_kl, config.kl_floor)))
+
+    def _advantages(
+        self, batch: Batch, rewards: np.ndarray, end_value: np.ndarray | float
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """V(s_t), advantages, and these as the policy step takes them: standardised, times their weights, [T, E].
+
+        The last are zero where the advantages do not vary.
+        """
+        v, nv = self._values(batch, end_value)
+        weights = self.recent.weights(self.policy, batch)
+        advantages = gae(rewards, v, nv, batch.ended, self.config.gamma, self.config.gae_lambda, weights)
+        share = np.ones_like(advantages) if weights is None else np.minimum(weights, reuse.LARGEST)
+        mean = np.average(advantages, weights=share)
+        spread = np.average((advantages - mean) ** 2, weights=share) ** 0.5
+        if spread <= FLAT * np.abs(advantages).max():
+            return v, advantages, np.zeros_like(advantages)
+        return v, advantages, share * (advantages - mean) / spread
 
     def _values(self, batch: Batch, end_value: np.ndarray | float) -> tuple[np.ndarray, np.ndarray]:
         """V(s_t) and V(s_{t+1}), [T, E]; the latter is `end_value` after termination."""
@@ -168,6 +189,7 @@ class Learner:
         state |= {f"value.{k}": v for k, v in self.value.state_dict().items()}
         state |= {f"value_adam.{k}": v for k, v in adam_state(self.optimiser).items()}
         state |= {f"collector.{k}": torch.from_numpy(v) for k, v in self.collector.state_dict().items()}
+        state |= {f"recent.{k}": torch.from_numpy(v) for k, v in self.recent.state_dict().items()}
         state |= {"fisher": self.fisher.get_state(), "fitting": self.fitting.get_state()}
         return state | {"env_steps": torch.tensor(self.env_steps), "updates": torch.tensor(self.updates)}
 
@@ -178,6 +200,7 @@ class Learner:
         self.value.load_state_dict(below(state, "value."))
         load_adam_state(self.optimiser, below(state, "value_adam."))
         self.collector.load_state_dict({k: v.numpy() for k, v in below(state, "collector.").items()})
+        self.recent.load_state_dict({k: v.numpy() for k, v in below(state, "recent.").items()})
         self.fisher.set_state(state["fisher"])
         self.fitting.set_state(state["fitting"])
         self.env_steps = int(state["env_steps"])

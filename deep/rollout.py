@@ -4,6 +4,7 @@ Termination (the task ended) and truncation (the clock ran out, or the batch did
 successor still has a value, a terminated one has none. `next_obs` is the true successor, before any reset.
 """
 
+import dataclasses
 from dataclasses import dataclass
 
 import numpy as np
@@ -56,6 +57,17 @@ class Batch:
         """A field with time and simulator merged, [N, ...]."""
         x = getattr(self, name)
         return x.reshape(self.size, *x.shape[2:])
+
+
+def beside(batches: list[Batch]) -> Batch:
+    """Batches of equal length as one, their simulators side by side; one alone is itself."""
+    if len(batches) == 1:
+        return batches[0]
+    fields = {}
+    for name in (f.name for f in dataclasses.fields(Batch)):
+        axis = 0 if name in ("returns", "lengths") else 1
+        fields[name] = np.concatenate([getattr(batch, name) for batch in batches], axis)
+    return Batch(**fields)
 
 
 class Collector:

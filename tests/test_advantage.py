@@ -8,8 +8,9 @@ from deep.advantage import gae
 EXACT = 1e-12  # sums of a few dozen terms of size one
 
 
-def slow(rewards, values, next_values, ended, gamma, lam):
-    """The definition: A_t = sum_k (gamma lam)^k delta_{t+k}, stopped after the end of the episode."""
+def slow(rewards, values, next_values, ended, gamma, lam, weights=None):
+    """A_t = sum_k (gamma lam)^k min(1, w_{t+1}) ... min(1, w_{t+k}) delta_{t+k}, up to the end of the episode."""
+    cut = np.ones_like(rewards) if weights is None else np.minimum(weights, 1.0)
     steps, sims = rewards.shape
     out = np.zeros_like(rewards)
     for e in range(sims):
@@ -17,7 +18,7 @@ def slow(rewards, values, next_values, ended, gamma, lam):
             for k in range(steps - t):
                 i = t + k
                 delta = rewards[i, e] + gamma * next_values[i, e] - values[i, e]
-                out[t, e] += (gamma * lam) ** k * delta
+                out[t, e] += (gamma * lam) ** k * cut[t + 1 : i + 1, e].prod() * delta
                 if ended[i, e]:
                     break
     return out
@@ -33,6 +34,13 @@ def batch():
 @pytest.mark.parametrize("lam", [0.0, 0.5, 0.97, 1.0])
 def test_recursion_is_the_sum(batch, lam: float) -> None:
     np.testing.assert_allclose(gae(*batch, 0.9, lam), slow(*batch, 0.9, lam), rtol=EXACT, atol=EXACT)
+
+
+def test_weights_cut_the_trace_where_another_policy_chose(batch) -> None:
+    weights = np.random.default_rng(2).lognormal(size=batch[0].shape)
+    found = gae(*batch, 0.9, 0.97, weights)
+    np.testing.assert_allclose(found, slow(*batch, 0.9, 0.97, weights), rtol=EXACT, atol=EXACT)
+    np.testing.assert_array_equal(gae(*batch, 0.9, 0.97, np.ones_like(weights)), gae(*batch, 0.9, 0.97))
 
 
 def test_lam_one_gives_the_discounted_return_of_a_terminated_episode() -> None:

@@ -1,5 +1,6 @@
 """The run folder: atomic files, checkpoints that are checked, and runs that resume to the same bits."""
 
+import dataclasses
 import errno
 import json
 import os
@@ -167,8 +168,10 @@ def test_an_interrupted_write_leaves_the_old_file(tmp_path: Path, monkeypatch: p
 
 
 @pytest.mark.parametrize("absorbing", [False, True])
-def test_resuming_equals_not_stopping(absorbing: bool) -> None:
+@pytest.mark.parametrize("reuse", [1, 3])
+def test_resuming_equals_not_stopping(absorbing: bool, reuse: int) -> None:
     c = config(absorbing=absorbing, entropy=1e-3)
+    c = dataclasses.replace(c, learner=dataclasses.replace(c.learner, reuse=reuse))
     straight, first, second = Imitator(c), Imitator(c), Imitator(c)
     lines = [straight.iterate() for _ in range(6)]
     early = [first.iterate() for _ in range(3)]
