@@ -156,11 +156,12 @@ def gail_defaults(env: str = "Walker2d-v4", preset: Preset = "fast") -> GailConf
         reward_form=fast.reward_form or p.reward_form,
         steps=fast.steps,
         eval_every=min(100_000, fast.steps // 10),
-        bc_decay=fast.bc_decay,
     )
     if preset == "fast":
-        learner = dataclasses.replace(config.learner, batch=fast.batch, kl_decay=fast.kl_decay)
-        return dataclasses.replace(config, learner=learner)
+        learner = dataclasses.replace(config.learner, batch=fast.batch, reuse=fast.reuse, kl_decay=fast.kl_decay)
+        return dataclasses.replace(
+            config, std=fast.std, bc_weight=fast.bc_weight, bc_decay=fast.bc_decay, learner=learner
+        )
     return dataclasses.replace(
         config,
         reward_form=p.reward_form,

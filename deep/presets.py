@@ -44,17 +44,24 @@ class Fast:
     """State-action pairs an iteration."""
     kl_decay: float = 0.998
     """Factor on the KL bound an iteration."""
-    bc_decay: float = 0.999
+    bc_weight: float = 0.1
+    """Weight of the cloning term at first."""
+    bc_decay: float = 1.0
     """Factor on the cloning term's weight an iteration."""
+    reuse: int = 3
+    """Batches that a policy step looks at."""
+    std: tuple[float, ...] = (0.3, 0.1)
+    """Deviation of a Gaussian policy while it learns and at the end; empty: learned."""
 
 
+SMALL = Fast(bc_weight=0.3, bc_decay=0.999, reuse=1, std=())
 FAST: dict[str, Fast] = {
-    "CartPole": Fast(steps=50_000),
-    "Acrobot": Fast(steps=100_000),
-    "MountainCar": Fast(steps=150_000),
-    "Reacher": Fast(steps=300_000),
+    "CartPole": dataclasses.replace(SMALL, steps=50_000),
+    "Acrobot": dataclasses.replace(SMALL, steps=100_000),
+    "MountainCar": dataclasses.replace(SMALL, steps=150_000),
+    "Reacher": dataclasses.replace(SMALL, steps=300_000),
     "HalfCheetah": Fast(reward_form="airl", kl_decay=1.0),  # never ends: the sign is free, and no gait can be lost
-    "Walker2d": Fast(batch=2000, kl_decay=0.997, bc_decay=1.0),  # a gait soon lost: cloning stays on as an anchor
+    "Walker2d": Fast(batch=2000, kl_decay=0.997),  # a gait soon lost
 }
 """By the task's name without its version; any other task follows Fast()."""
 
