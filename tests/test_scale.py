@@ -53,10 +53,10 @@ def test_a_row_that_fails_or_takes_too_long_says_so(scale, tmp_path):
 
 
 def test_value_iteration_and_the_share_of_products_are_measured(scale):
-    table = scale.cases(scale.Request(quick=True, baseline_limit=0.05))
+    table = scale.cases(scale.Request(quick=True, baseline_limit=0.0))
     for name, bound in (("value iteration", "one-sweep bounds"), ("value iteration, as in textbooks", "contraction")):
         row = table[name]()
-        assert row["method"] == f"soft value iteration, {bound}, over 0.05 s" and row["error"] > 1e-6
+        assert row["method"] == f"soft value iteration, {bound}, over 0 s" and row["error"] > 1e-6
     assert "sparse products" in scale.scale_rows.share("garnet", 400, 0.9)["method"]
     occupancy = scale.scale_rows.solve("gridworld", 900, 0.9, 1e-9, work="occupancy")
     assert occupancy["error"] <= 1e-9 and occupancy["method"] == "transposed system"
