@@ -102,7 +102,8 @@ class GailConfig:
     bc_floor: float = -1.0
     """Least log standard deviation left by the cloning start, in units of the expert's actions."""
     std: tuple[float, ...] = ()
-    """Standard deviation of a Gaussian policy at first and at the end, in its action units; empty: learned."""
+    """Standard deviation of a Gaussian policy at first and at the end, in its action units; empty: learned.
+    The averaged policy, which a run returns, has the last one throughout."""
     std_hold: float = 0.8
     """Share of the run before it moves from the first to the last."""
     bc_weight: float = 0.3

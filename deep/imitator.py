@@ -6,10 +6,12 @@
     improve      a TRPO step with the cost log D, less lam * H                  (line 5, Eq 18)
     average      the weights of the last few policies, which is what the run returns
 
-Beyond the paper, each with a switch: the policy starts from behavioural cloning, and a decaying cloning term joins
-the policy's objective, so that the first batches are worth comparing with the expert's. The two players of a saddle
-point circle it and the average of their path is nearer to it: a gait that one step unsettles and the next repairs
-counts as little as it should. Simulators are driven by the last policy all the same.
+Beyond the paper, each with a switch: the policy starts from behavioural cloning, and a light cloning term joins the
+policy's objective, so that the first batches are worth comparing with the expert's. Steps look at the last few batches
+(deep/reuse.py). A Gaussian policy's deviation is set rather than learned: held while the policy learns, lowered at the
+end, and in the policy that the run returns always the last. The two players of a saddle point circle it and the average
+of their path is nearer to it: a gait that one step unsettles and the next repairs counts as little as it should.
+Simulators are driven by the last policy all the same.
 """
 
 import copy
@@ -139,8 +141,7 @@ class Imitator:
             first, last = self.config.std
             hold = self.config.std_hold
             moved = max(0.0, self.env_steps / self.config.steps - hold) / (1 - hold)
-            for policy in (self.policy, self.averaged):
-                policy.log_std.fill_(math.log(first) + min(1.0, moved) * math.log(last / first))
+            self.policy.log_std.fill_(math.log(first) + min(1.0, moved) * math.log(last / first))
 
     @torch.no_grad()
     def _average(self) -> None:
@@ -149,6 +150,8 @@ class Imitator:
             return
         for kept, last in zip(self.averaged.parameters(), self.policy.parameters(), strict=True):
             kept.lerp_(last, 1 - self.config.average)
+        if self.config.std and isinstance(self.averaged, GaussianPolicy):
+            self.averaged.log_std.fill_(math.log(self.config.std[1]))  # wide is for learning, not for the result
         self.averaged.normaliser.load_state_dict(self.policy.normaliser.state_dict())
 
     def _sides(self, batch: Batch) -> tuple[Side, Side]:
