@@ -64,7 +64,12 @@ class Request:
 
 def configuration(request: Request, env: str, seed: int) -> GailConfig:
     """The fast preset; plain GAIL differs in the cloning and in the initial deviation that it needs instead."""
-    config = dataclasses.replace(gail_defaults(env, "fast"), seed=seed, steps=request.steps, threads=1, eval_every=0)
+    preset = gail_defaults(env, "fast")
+    # The KL bound falls by iterations: as far over this budget as over the preset's.
+    learner = dataclasses.replace(
+        preset.learner, kl_decay=preset.learner.kl_decay ** max(1.0, preset.steps / request.steps)
+    )
+    config = dataclasses.replace(preset, learner=learner, seed=seed, steps=request.steps, threads=1, eval_every=0)
     if request.plain:
         config = dataclasses.replace(config, bc_init=False, bc_weight=0.0)
     return config

@@ -61,7 +61,7 @@ FAST: dict[str, Fast] = {
     "MountainCar": dataclasses.replace(SMALL, steps=150_000),
     "Reacher": dataclasses.replace(SMALL, steps=300_000),
     "HalfCheetah": Fast(reward_form="airl", kl_decay=1.0),  # never ends: the sign is free, and no gait can be lost
-    "Walker2d": Fast(batch=2000, kl_decay=0.997),  # a gait soon lost
+    "Walker2d": Fast(steps=2_000_000, batch=2000, kl_decay=0.9985),  # a gait soon lost
 }
 """By the task's name without its version; any other task follows Fast()."""
 
