@@ -91,6 +91,7 @@ def normalised(value: float, random: float, expert: float | None) -> float | Non
 def learning_curve(metrics: list[Metrics], env: str, lines: dict[str, float], path: Path) -> None:
     """Training and evaluation returns against environment steps, with horizontal reference lines."""
     from matplotlib.figure import Figure
+    from matplotlib.ticker import EngFormatter
 
     figure = Figure(figsize=(7, 4), layout="constrained")
     axes = figure.subplots()
@@ -106,8 +107,8 @@ def learning_curve(metrics: list[Metrics], env: str, lines: dict[str, float], pa
     for (name, value), style in zip(lines.items(), ("--", "-.", ":"), strict=False):
         axes.axhline(value, color="k", ls=style, lw=1, label=name)
     axes.set(title=env, xlabel="environment steps", ylabel="return")
-    axes.xaxis.set_major_formatter(lambda x, _: f"{x:,.0f}")
-    axes.legend(fontsize="small")
+    axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize="small", frameon=False)
     figure.savefig(path, dpi=120)
 
 
