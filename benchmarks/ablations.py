@@ -38,6 +38,8 @@ STUDIES: dict[str, dict[str, Change]] = {
         "no cloning": PLAIN,
     },
     "average": {"last policy instead of the average": {"average": 0.0}},
+    "reuse": {f"batches a step looks at: {n}": {"learner.reuse": n} for n in (1, 2, 5)},
+    "std": {"deviation learned": {"std": ()}, "deviation held at 0.1": {"std": (0.1, 0.1)}},
     "penalty": {f"gradient penalty {w:g}": {"cost.gradient_penalty": w} for w in (0.0, 1.0, 10.0)},
     "batch": {f"{n:,} pairs an iteration": {"learner.batch": n} for n in (500, 2000, 5000)},
     "steps": {f"discriminator steps: {n}": {"cost.steps": n} for n in (1, 2, 20)},
@@ -94,14 +96,19 @@ def base(env: str, trajectories: int, seed: int, steps: int | None, plain: bool)
 
 def cells(request: Request) -> list[Cell]:
     """The base and what is set against it, seed by seed."""
-    changes = [{}, *(c for study in request.studies for c in STUDIES[study].values())]
     found = [
         Cell("gail", change(base(env, request.trajectories or least(env), seed, request.steps, request.plain), c))
         for seed in range(request.seeds)
         for env in request.envs
-        for c in changes
+        for c in changes(env, request.studies)
     ]
     return list(dict.fromkeys(found))  # without cloning is the plain base itself
+
+
+def changes(env: str, studies: tuple[str, ...]) -> list[Change]:
+    """Nothing, and what the studies change on a task; a deviation is not studied where the preset sets none."""
+    sets_std = bool(gail_defaults(env).std)
+    return [{}, *(c for study in studies if study != "std" or sets_std for c in STUDIES[study].values())]
 
 
 def least(env: str) -> int:

@@ -108,7 +108,9 @@ def learning_curve(metrics: list[Metrics], env: str, lines: dict[str, float], pa
         axes.axhline(value, color="k", ls=style, lw=1, label=name)
     axes.set(title=env, xlabel="environment steps", ylabel="return")
     axes.xaxis.set_major_formatter(EngFormatter(sep=""))
-    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize="small", frameon=False)
+    figure.legend(
+        *axes.get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize="small", frameon=False
+    )
     figure.savefig(path, dpi=120)
 
 

@@ -1,0 +1,80 @@
+"""benchmarks/ablations.py: one setting changed at a time, and a table of what it was worth."""
+
+import importlib.util
+import sys
+from pathlib import Path
+
+import pytest
+
+from deep import sweep_lines
+from deep.config import as_dict
+
+BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
+
+
+@pytest.fixture(scope="module")
+def ablations():
+    spec = importlib.util.spec_from_file_location("ablations", BENCHMARKS / "ablations.py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize(("env", "plain"), [("CartPole-v0", True), ("Walker2d-v4", False), ("Hopper-v4", True)])
+def test_every_setting_changes_one_thing(ablations, env, plain):
+    request = ablations.Request(envs=(env,), seeds=2, plain=plain)
+    cells = ablations.cells(request)
+    assert len(cells) == len(set(cells)) and {c.config.seed for c in cells} == {0, 1}
+    settings = [c for name, study in ablations.STUDIES.items() for c in study.values() if name != "warm-start"]
+    if not plain:
+        settings += ablations.STUDIES["warm-start"].values()
+    if env == "CartPole-v0":  # whose actions have no deviation
+        settings = [c for c in settings if "std" not in c]
+    base = ablations.base(env, ablations.least(env), 0, None, plain)
+    expected = {base} | {ablations.change(base, c) for c in settings}
+    assert {c.config for c in cells if c.config.seed == 0} == expected and len(expected) > 10
+    if plain:
+        assert all(c.config.bc_weight == 0 and not c.config.bc_init for c in cells)
+
+
+def test_settings_of_a_part_are_named_with_a_dot(ablations):
+    base = ablations.base("Hopper-v4", 4, 0, None, False)
+    found = ablations.change(base, {"learner.reuse": 5, "std": ()})
+    assert found.learner.reuse == 5 and found.std == () and base.learner.reuse != 5
+    assert ablations.change(found, {"learner.reuse": base.learner.reuse, "std": base.std}) == base
+
+
+def test_runs_become_a_table_and_are_not_repeated(ablations, tmp_path, capsys):
+    request = ablations.Request(
+        studies=("lambda",), steps=200, seeds=1, plain=True, jobs=1, out=tmp_path / "a.jsonl", runs=tmp_path / "runs"
+    )
+    ablations.main(request)
+    lines = sweep_lines.read(request.out)
+    assert [x["config"]["entropy"] for x in lines] == [0.0, 1e-3, 1e-2]
+    page = (tmp_path / "a.md").read_text()
+    assert "## CartPole-v0, 1 trajectory, 200 steps, without cloning" in page
+    for name, line in zip(("base", "lambda 0.001", "lambda 0.01"), lines, strict=True):
+        assert f"| {name} | {ablations.score(line):.3f} |  |  |  | 1 |" in page
+    capsys.readouterr()
+    ablations.main(request)
+    assert sweep_lines.read(request.out) == lines and not capsys.readouterr().out
+
+
+def test_a_table_of_several_seeds_has_intervals_and_tests(ablations):
+    lines = []
+    for seed in range(4):
+        base = ablations.base("CartPole-v0", 1, seed, 200, True)
+        for name, config in (("base", base), ("more", ablations.change(base, {"cost.steps": 20}))):
+            score = 100.0 + seed + 50 * (name == "more")
+            ends = {"return_mean": score, "random_return": 20.0, "expert_return": 200.0}
+            lines.append({"config": as_dict(config)} | ends)
+    text = ablations.tables(lines)
+    (row,) = [x for x in text.splitlines() if x.startswith("| discriminator steps: 20 |")]
+    # Every one of four runs beats every one of the base: 1 of the 70 orders of eight.
+    assert "| 1.00 (1.00 to 1.00) | 0.014 | 4 |" in row
+
+
+def test_an_unknown_study_is_named(ablations):
+    with pytest.raises(ValueError, match=r"studies must be of warm-start, .* but has colour"):
+        ablations.main(ablations.Request(studies=("colour",)))
