@@ -159,14 +159,7 @@ def gail_defaults(env: str = "Walker2d-v4", preset: Preset = "fast") -> GailConf
         eval_every=min(100_000, fast.steps // 10),
     )
     if preset == "fast":
-        learner = dataclasses.replace(
-            config.learner,
-            batch=fast.batch,
-            reuse=fast.reuse,
-            kl_decay=fast.kl_decay,
-            trpo=dataclasses.replace(config.learner.trpo, fisher_fraction=fast.fisher_fraction),
-            value=dataclasses.replace(config.learner.value, epochs=fast.value_epochs),
-        )
+        learner = dataclasses.replace(config.learner, batch=fast.batch, reuse=fast.reuse, kl_decay=fast.kl_decay)
         return dataclasses.replace(
             config, std=fast.std, bc_weight=fast.bc_weight, bc_decay=fast.bc_decay, learner=learner
         )

@@ -50,15 +50,11 @@ class Fast:
     """Factor on the cloning term's weight an iteration."""
     reuse: int = 3
     """Batches that a policy step looks at."""
-    fisher_fraction: float = 0.17
-    """Share of these on which the Fisher matrix is taken: half a batch of the three."""
-    value_epochs: int = 5
-    """Passes of the value net over the newest batch."""
     std: tuple[float, ...] = (0.3, 0.1)
     """Deviation of a Gaussian policy while it learns and at the end; empty: learned."""
 
 
-SMALL = Fast(bc_weight=0.3, bc_decay=0.999, reuse=1, fisher_fraction=0.5, value_epochs=10, std=())
+SMALL = Fast(bc_weight=0.3, bc_decay=0.999, reuse=1, std=())
 FAST: dict[str, Fast] = {
     "CartPole": dataclasses.replace(SMALL, steps=50_000),
     "Acrobot": dataclasses.replace(SMALL, steps=100_000),
