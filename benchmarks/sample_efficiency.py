@@ -2,14 +2,15 @@
 
     python benchmarks/sample_efficiency.py                     the fast preset: 5 seeds, 3 tasks, 1 M steps
     python benchmarks/sample_efficiency.py --plain             the same without any cloning
-    python benchmarks/sample_efficiency.py --table             only print the table from the raw lines
+    python benchmarks/sample_efficiency.py --table             only make the page from the raw lines
 
 Four trajectories of about 50 pairs each. A policy has reached the mark at the first of two evaluations in a row whose
 mean over 50 episodes is at least 90 % of the stochastic expert's. An evaluation starts with five episodes and ends
 there if these reach less than 70 % of the mark. Evaluation counts neither as steps nor as seconds.
 
 One process a run, `--jobs` at a time, each on one thread. Raw results go to docs/benchmarks/sample_efficiency.jsonl,
-a line a run; runs that are there already are not repeated.
+a line a run; runs that are there already are not repeated. The page docs/benchmarks/sample_efficiency.md is made of
+all of them.
 """
 
 import dataclasses
@@ -35,7 +36,7 @@ from deep.learner import torch_generator
 from deep.result import evaluate_policy
 
 FOLDER = Path(__file__).parent.parent / "docs" / "benchmarks"
-RAW = FOLDER / "sample_efficiency.jsonl"
+RAW, PAGE = (FOLDER / f"sample_efficiency.{ending}" for ending in ("jsonl", "md"))
 KINDS = ("deterministic", "stochastic")
 SCREEN, EPISODES = 5, 50
 
@@ -57,7 +58,7 @@ class Request:
     jobs: int = 2
     """Runs at a time."""
     table: bool = False
-    """Only print the table."""
+    """Only make the page."""
     single: bool = False
     """Run the first task and seed in this process and print its line."""
 
@@ -175,6 +176,26 @@ def table(request: Request) -> str:
     return "\n".join(rows)
 
 
+def page(request: Request) -> str:
+    """Both arms, one after the other."""
+    text = f"""# Sample efficiency
+
+Environment steps and seconds until an imitator reaches 90 % of its stochastic expert, and where it ends after a million
+steps: four trajectories of about 50 pairs each, seeds that did not serve to choose the settings, median (least to most)
+over runs. Reached: the first of two evaluations in a row, {request.every:,} steps apart, with a mean over {EPISODES}
+episodes at or above the mark; what is evaluated is the averaged policy that the run would return. Seconds are those of
+training on one thread, two runs at a time. Final: share of the stochastic expert's return. By
+`python benchmarks/sample_efficiency.py`; every run is a line of [sample_efficiency.jsonl](sample_efficiency.jsonl)
+with settings, commit and versions.
+"""
+    titles = {False: "The fast preset", True: "Plain GAIL: no cloning start, no cloning term"}
+    for plain, title in titles.items():
+        arm = dataclasses.replace(request, plain=plain)
+        if lines(arm):
+            text += f"\n## {title}\n\n{table(arm)}\n"
+    return text
+
+
 def main(request: Request) -> None:
     if request.single:
         print(json.dumps(one(request, request.envs[0], request.seeds[0])))
@@ -204,6 +225,7 @@ def main(request: Request) -> None:
     with ThreadPoolExecutor(request.jobs) as pool:
         list(pool.map(launch, cells))
     print(table(request))
+    run.write_atomic(PAGE, page(request).encode())
 
 
 if __name__ == "__main__":

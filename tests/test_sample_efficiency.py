@@ -90,3 +90,5 @@ def test_the_table_shows_median_range_and_what_never_arrived(program, tmp_path, 
     (row,) = program.table(program.Request()).splitlines()[2:]
     expected = ["Hopper-v4", "3", *["300k (200k to never)"] * 2, *["31 (20 to never)"] * 2]
     assert [c.strip() for c in row.strip("|").split("|")] == [*expected, "99% (70% to 100%)", "98% (69% to 99%)"]
+    page = program.page(program.Request())
+    assert row in page and page.index("## The fast preset") < page.index(row) < page.index("## Plain GAIL")
