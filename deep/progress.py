@@ -65,7 +65,7 @@ def show(metrics: Iterable[Metrics], title: str, start: int, steps: int, console
         if now - last >= LINE_EVERY or m["env_steps"] >= steps:
             last = now
             rate = (m["env_steps"] - start) / (now - began)
-            left = (steps - m["env_steps"]) / rate
+            left = max(0, steps - m["env_steps"]) / rate
             line = f"{title}  {m['env_steps']:,}/{steps:,} steps  {rate:,.0f}/s  {left:.0f} s left  {summary(known)}"
             console.print(line, soft_wrap=True, highlight=False)
         yield m

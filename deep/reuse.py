@@ -15,9 +15,8 @@ import torch
 from deep.nets import Policy
 from deep.rollout import Batch, beside
 
-LARGEST = (
-    2.0  # of a weight in the policy's objective: beyond it the variance of one transition costs more than its bias
-)
+# Of a weight in the policy's objective: beyond it the variance of one transition costs more than its bias.
+LARGEST = 2.0
 
 
 class Recent:
