@@ -1,24 +1,14 @@
 """benchmarks/ablations.py: one setting changed at a time, and a table of what it was worth."""
 
-import importlib.util
-import sys
-from pathlib import Path
-
 import pytest
 
 from deep import sweep_lines
 from deep.config import as_dict
 
-BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
 
-
-@pytest.fixture(scope="module")
-def ablations():
-    spec = importlib.util.spec_from_file_location("ablations", BENCHMARKS / "ablations.py")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
+@pytest.fixture
+def ablations(benchmark):
+    return benchmark("ablations")
 
 
 @pytest.mark.parametrize(("env", "plain"), [("CartPole-v0", True), ("Walker2d-v4", False), ("Hopper-v4", True)])

@@ -1,8 +1,6 @@
 """The errors that benchmarks/mutations.py plants still fit the source, and it refuses what does not."""
 
-import importlib
 import re
-import sys
 from pathlib import Path
 
 import pytest
@@ -10,11 +8,9 @@ import pytest
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
 
 
-@pytest.fixture(scope="module")
-def mutations():
-    sys.path.insert(0, str(BENCHMARKS))
-    yield importlib.import_module("mutations")
-    sys.path.remove(str(BENCHMARKS))
+@pytest.fixture
+def mutations(benchmark):
+    return benchmark("mutations")
 
 
 def test_every_mutant_fits_exactly_once_and_names_files_of_theory(mutations) -> None:

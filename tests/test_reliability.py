@@ -1,6 +1,5 @@
 """The program behind docs/reliability.md: a short version of each measurement, and tables in step with their rows."""
 
-import importlib
 import json
 import os
 import signal
@@ -93,10 +92,8 @@ def test_ctrl_c_during_the_imports_is_one_line(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def program():
-    sys.path.insert(0, str(BENCHMARKS))
-    yield importlib.import_module("reliability"), importlib.import_module("reliability_tables")
-    sys.path.remove(str(BENCHMARKS))
+def program(benchmark):
+    return benchmark("reliability"), benchmark("reliability_tables")
 
 
 def test_the_page_shows_the_rows_and_nothing_broke(program) -> None:
@@ -116,10 +113,8 @@ def test_a_broken_row_is_told_from_a_good_one(program) -> None:
     assert "| X | p | 0 | 1, 2 | yes |" in shown and "old" not in shown and tables.render(shown, [row]) == shown
 
 
-def test_memory_and_files_are_flat() -> None:
-    sys.path.insert(0, str(BENCHMARKS))
-    memory = importlib.import_module("reliability_memory")
-    sys.path.remove(str(BENCHMARKS))
+def test_memory_and_files_are_flat(benchmark) -> None:
+    memory = benchmark("reliability_memory")
     for task in memory.MADE:
         row = memory.come_and_go(task, 20)
         assert row["files"] == row["threads"] == 0

@@ -1,7 +1,5 @@
 """Numbers that are hard leave every weight finite, and a guard that acts says so in the metrics."""
 
-import importlib
-import sys
 from pathlib import Path
 
 import pytest
@@ -12,17 +10,13 @@ from deep.costs import CostConfig, MarginNet, Side
 from deep.envs import EnvSpec
 from occmatch.losses import LOSSES
 
-BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
 
-
-@pytest.fixture(scope="module")
-def numbers():
-    sys.path.insert(0, str(BENCHMARKS))
-    module = importlib.import_module("reliability_numbers")
-    module.ITERATIONS = 3
+@pytest.fixture
+def numbers(benchmark, monkeypatch):
+    module = benchmark("reliability_numbers")
+    monkeypatch.setattr(module, "ITERATIONS", 3)
     torch.set_num_threads(1)
-    yield module
-    sys.path.remove(str(BENCHMARKS))
+    return module
 
 
 CASES = [

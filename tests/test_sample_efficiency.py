@@ -1,9 +1,6 @@
 """benchmarks/sample_efficiency.py: when the mark counts as reached, what plain means, and the table."""
 
-import importlib.util
 import json
-import sys
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -12,16 +9,10 @@ import pytest
 from deep.config import gail_defaults
 from deep.evaluate import Returns
 
-BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
 
-
-@pytest.fixture(scope="module")
-def program():
-    spec = importlib.util.spec_from_file_location("sample_efficiency", BENCHMARKS / "sample_efficiency.py")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
+@pytest.fixture
+def program(benchmark):
+    return benchmark("sample_efficiency")
 
 
 def watch(program, means, screens=None):

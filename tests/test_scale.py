@@ -1,19 +1,14 @@
 """The table of exact solvers at scale: rows made in processes of their own, kept, and put on a page."""
 
-import importlib
 import json
 import sys
-from pathlib import Path
 
 import pytest
 
-BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
-
 
 @pytest.fixture
-def scale(monkeypatch):
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
-    yield importlib.import_module("scale")
+def scale(benchmark):
+    yield benchmark("scale")
     for name in ("scale", "scale_rows", "scale_matching"):
         sys.modules.pop(name, None)
 
