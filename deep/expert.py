@@ -59,10 +59,10 @@ class Expert:
         return self.learner.env_steps
 
     def iterate(self) -> Metrics:
-        batch = self.learner.collect()
+        newest, batch = self.learner.collect(), self.learner.recent.batch
         metrics = self.learner.improve(batch, batch.rewards)
         self.iteration += 1
-        return {"iteration": self.iteration, "env_steps": self.env_steps} | batch.episodes() | metrics
+        return {"iteration": self.iteration, "env_steps": self.env_steps} | newest.episodes() | metrics
 
     def state_dict(self) -> dict[str, Tensor]:
         return self.learner.state_dict() | {"iteration": torch.tensor(self.iteration)}

@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from deep import trpo
-from deep.config import gail_defaults
+from deep.config import ExpertConfig, gail_defaults
 from deep.envs import EnvSpec, make
+from deep.expert import Expert
 from deep.imitator import Imitator
 from deep.learner import Learner, LearnerConfig
 from deep.nets import GaussianPolicy, make_policy
@@ -89,6 +90,22 @@ def test_a_policy_step_with_reuse_is_the_step_on_weighted_advantages(monkeypatch
     standard = advantages / w
     assert abs(np.average(standard, weights=w)) <= ROUNDING
     assert abs(np.average(standard**2, weights=w) - 1) <= ROUNDING
+
+
+def test_an_expert_learns_from_recent_batches_and_goes_on_to_the_same_bits() -> None:
+    learner = LearnerConfig(simulators=4, batch=80, reuse=3, hidden=(8,), log_std=-0.5, trpo=TrpoConfig(max_kl=0.05))
+    config = ExpertConfig(env="Pendulum-v1", threads=1, learner=learner)
+    whole, resumed = Expert(config), Expert(config)
+    for _ in range(2):
+        metrics = whole.iterate()
+    resumed.load_state_dict(copy.deepcopy(whole.state_dict()))
+    assert metrics["env_steps"] == 160 and whole.learner.recent.batch.rewards.shape == (20, 8)
+    for _ in range(2):
+        assert whole.iterate() == resumed.iterate()
+    first, second = whole.state_dict(), resumed.state_dict()
+    assert all(torch.equal(first[k], second[k]) for k in first)
+    whole.learner.close()
+    resumed.learner.close()
 
 
 def test_reuse_must_be_positive() -> None:
