@@ -89,6 +89,11 @@ def test_a_node_lost_in_mid_run_costs_time_and_nothing_else(cluster: Any, tmp_pa
     assert sweep.missing(cells, out) == [broken]
 
 
+def heed_interrupts() -> None:
+    """What starts the tests may ignore them, as shells do for jobs in the background, and children inherit that."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def test_ctrl_c_leaves_a_valid_file_and_a_checkpoint_to_go_on_from(tmp_path: Path) -> None:
     """The command itself, on a cluster of its own, interrupted from the keyboard in its first run."""
     runs, out = tmp_path / "runs", tmp_path / "raw.jsonl"
@@ -103,6 +108,7 @@ def test_ctrl_c_leaves_a_valid_file_and_a_checkpoint_to_go_on_from(tmp_path: Pat
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        preexec_fn=heed_interrupts,
     )
     try:
         until(lambda: sweep_run.progress(endless[0], runs) >= 3_000, "a run")
