@@ -75,6 +75,7 @@ class Learner:
         self.optimiser = torch.optim.Adam(self.value.net.parameters(), lr=config.value.lr, fused=True)
         self.collector = Collector(simulator, acting)
         self.recent = Recent(config.reuse)
+        self.past = trpo.PastGradients(config.trpo.momentum)
         self.fisher, self.fitting = fisher, fitting
         self.env_steps = 0
         self.updates = 0
@@ -131,6 +132,7 @@ class Learner:
             self._trust_region(),
             self.fisher,
             extra,
+            self.past,
         )
         self.updates += 1
         std = torch.exp(self.policy.log_std.detach()).mean().item() if hasattr(self.policy, "log_std") else 0.0
@@ -191,6 +193,8 @@ class Learner:
         state |= {f"collector.{k}": torch.from_numpy(v) for k, v in self.collector.state_dict().items()}
         state |= {f"recent.{k}": torch.from_numpy(v) for k, v in self.recent.state_dict().items()}
         state |= {"fisher": self.fisher.get_state(), "fitting": self.fitting.get_state()}
+        if self.past.momentum and self.past.total is not None:
+            state["past_gradients"] = self.past.total
         return state | {"env_steps": torch.tensor(self.env_steps), "updates": torch.tensor(self.updates)}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
@@ -201,6 +205,7 @@ class Learner:
         load_adam_state(self.optimiser, below(state, "value_adam."))
         self.collector.load_state_dict({k: v.numpy() for k, v in below(state, "collector.").items()})
         self.recent.load_state_dict({k: v.numpy() for k, v in below(state, "recent.").items()})
+        self.past.total = state.get("past_gradients")
         self.fisher.set_state(state["fisher"])
         self.fitting.set_state(state["fitting"])
         self.env_steps = int(state["env_steps"])

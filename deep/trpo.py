@@ -7,6 +7,11 @@ The direction solves (F + damping I) x = grad L by conjugate gradients on Fisher
 of the mean KL at theta_old; the first trial step sqrt(2 delta / x'Fx) x lies on the quadratic model's bound, and
 backtracking makes L rise and the true KL hold. In the paper this is Eq 18's step with A from the cost -c.
 
+With `momentum` the gradient is a sum over past steps, grad L + momentum * (the last sum). The advantages of a few thousand
+steps are mostly noise, and the natural gradient fits it: of what a step gains on its own batch nearly nothing is left on
+a fresh one (benchmarks/step_quality.py). Neighbouring steps share the signal and not the noise, so that their sum points
+better at the price of a vector; so does a larger damping, which keeps to directions that the batch knows about.
+
 Parameters are float32; the conjugate gradients and the dot products run in float64. A step that meets a non-finite
 number, negative curvature or a residual that does not fall is an event in the result, never a NaN in the weights.
 """
@@ -33,6 +38,8 @@ class TrpoConfig:
     """Conjugate-gradient iterations (Schulman et al. 2015, Appendix C)."""
     fisher_fraction: float = 0.1
     """Share of the batch on which the Fisher matrix is taken (Schulman et al. 2015, Appendix C)."""
+    momentum: float = 0.0
+    """Factor on the gradients of earlier steps, which are added to this one's; 0: this one's alone."""
     backtracks: int = 10
     """Trials of the line search (the authors' configuration)."""
     backtrack: float = 0.5
@@ -50,6 +57,21 @@ class TrpoInfo:
     cg_residual: float
     grad_norm: float
     event: str
+
+
+class PastGradients:
+    """The sum over steps of momentum^age * grad L, flat float64; None before the first step."""
+
+    def __init__(self, momentum: float) -> None:
+        if not 0 <= momentum < 1:
+            raise ValueError(f"momentum must be at least 0 and below 1, but is {momentum}")
+        self.momentum = momentum
+        self.total: Tensor | None = None
+
+    def add(self, g: Tensor) -> Tensor:
+        """Take in the newest gradient; returns the sum."""
+        self.total = g if self.total is None or not self.momentum else self.momentum * self.total + g
+        return self.total
 
 
 def flat(tensors: list[Tensor] | tuple[Tensor, ...]) -> Tensor:
@@ -132,10 +154,11 @@ def step(
     config: TrpoConfig,
     generator: torch.Generator,
     extra: Callable[[Policy], Tensor] | None = None,
+    past: PastGradients | None = None,
 ) -> TrpoInfo:
     """Change the policy's weights by one step; x [N, O] standardised, acts encoded, advantages [N] as used.
 
-    `extra(policy)` is a scalar added to L (GAIL's auxiliary cloning term).
+    `extra(policy)` is a scalar added to L (GAIL's auxiliary cloning term); `past` carries momentum from step to step.
     """
     params = trainable(policy)
     before = flat([p.detach() for p in params])
@@ -165,6 +188,8 @@ def step(
         return nothing("non-finite gradient")
     if float(g.norm()) == 0.0:
         return nothing("zero gradient")
+    if past is not None:
+        g = past.add(g)
     rows = max(1, round(config.fisher_fraction * len(x)))
     subset = x if rows >= len(x) else x[torch.randperm(len(x), generator=generator)[:rows]]
     product = fisher_product(policy, subset)

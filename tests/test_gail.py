@@ -71,6 +71,7 @@ def test_a_run_leaves_what_it_promises(tmp_path: Path, capsys: pytest.CaptureFix
         (["--demos", "missing.npz"], "missing.npz"),
         (["--steps", "0"], "steps must be at least 1, but is 0"),
         (["--entropy", "-1"], "entropy must be finite and at least 0, but is -1"),
+        (["--learner.trpo.momentum", "1"], "momentum must be at least 0 and below 1, but is 1.0"),
         (["--device", "quantum"], "device must be a torch device of this machine, but is 'quantum'"),
         (["--absorbing", "--env", "Humanoid-v5"], "no bundled demonstrations"),
         (["--env", "CartPol-v0"], "CartPole"),

@@ -93,7 +93,8 @@ def test_a_policy_step_with_reuse_is_the_step_on_weighted_advantages(monkeypatch
 
 
 def test_an_expert_learns_from_recent_batches_and_goes_on_to_the_same_bits() -> None:
-    learner = LearnerConfig(simulators=4, batch=80, reuse=3, hidden=(8,), log_std=-0.5, trpo=TrpoConfig(max_kl=0.05))
+    trust = TrpoConfig(max_kl=0.05, momentum=0.7)
+    learner = LearnerConfig(simulators=4, batch=80, reuse=3, hidden=(8,), log_std=-0.5, trpo=trust)
     config = ExpertConfig(env="Pendulum-v1", threads=1, learner=learner)
     whole, resumed = Expert(config), Expert(config)
     for _ in range(2):

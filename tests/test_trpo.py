@@ -165,6 +165,46 @@ def test_a_failed_line_search_is_an_event_and_changes_nothing() -> None:
     assert torch.equal(before, trpo.flat([p.detach() for p in trpo.trainable(policy)]))
 
 
+def gradient_of(policy: Policy, x: Tensor, acts: Tensor, advantages: Tensor) -> Tensor:
+    """grad of mean(A log pi), which is that of the surrogate at the old policy."""
+    value = (policy(x).log_prob(acts) * advantages).mean()
+    return trpo.flat(torch.autograd.grad(value, trpo.trainable(policy)))
+
+
+def test_momentum_steps_along_the_sum_of_past_gradients() -> None:
+    policy, x = policy_and_states(BOX, 200)
+    config = TrpoConfig(max_kl=1e-4, damping=1e6, cg_iterations=1)  # so damped, the direction is the gradient itself
+    past, expected = trpo.PastGradients(0.5), 0.0
+    for seed in range(3):
+        acts = policy(x).sample(generator(seed)).detach()
+        # The same advantages for nearby actions, so that every step along the sum raises the newest objective too.
+        advantages = acts[:, 0] - policy(x).mode().detach()[:, 0]
+        expected = 0.5 * expected + gradient_of(policy, x, acts, advantages)
+        before = trpo.flat([p.detach() for p in trpo.trainable(policy)])
+        info = trpo.step(policy, x, acts, advantages, config, generator(), past=past)
+        moved = trpo.flat([p.detach() for p in trpo.trainable(policy)]) - before
+        assert info.accepted > 0
+        np.testing.assert_allclose(past.total.numpy(), expected.numpy(), atol=SINGLE * float(expected.abs().max()))
+        # The step is written to float32 parameters of size one.
+        cosine = float(moved @ expected / (moved.norm() * expected.norm()))
+        assert cosine == pytest.approx(1.0, abs=1e-3)
+
+
+def test_without_momentum_a_gradient_is_forgotten_and_wrong_momentum_is_refused() -> None:
+    past = trpo.PastGradients(0.0)
+    past.add(torch.ones(2, dtype=torch.float64))
+    assert past.add(torch.zeros(2, dtype=torch.float64)).tolist() == [0.0, 0.0]
+    with pytest.raises(ValueError, match="momentum must be at least 0 and below 1, but is 1.0"):
+        trpo.PastGradients(1.0)
+
+
+def test_an_unusable_gradient_leaves_the_past_alone() -> None:
+    policy, x = policy_and_states(BOX)
+    acts, past = policy(x).mode().detach(), trpo.PastGradients(0.9)
+    trpo.step(policy, x, acts, torch.full((len(x),), math.nan), TrpoConfig(), generator(), past=past)
+    assert past.total is None
+
+
 def test_a_huge_extra_term_never_breaks_the_bound() -> None:
     policy, x = policy_and_states(BOX)
     acts = policy(x).sample(generator(2)).detach()
