@@ -6,8 +6,10 @@
 ceiling      physics alone: the collection's own actions replayed from its own states and resets through the batched
              stepper, on all cores. The replay must end in the state in which the collection ended, bit for bit.
 collection   the same steps as the training loop collects them: policy, observations, rewards, resets.
-training     whole iterations of GAIL with the fast preset; no evaluation, no checkpoint.
-peer         GAIL of HumanCompatibleAI/imitation with sb3-contrib's TRPO on the same pairs (see peer_imitation.py).
+training     whole iterations of GAIL with each preset; no evaluation, no checkpoint. The fast preset looks at several
+             small batches a step to need fewer of them; the published one looks at 50,000 pairs, once.
+peer         GAIL of HumanCompatibleAI/imitation with sb3-contrib's TRPO on the same pairs (see peer_imitation.py),
+             beside the first preset.
 
 The four take turns. A cell is the median over rounds with its range; a ratio is taken within a round. Shares are of
 training's clock. The value fit runs beside the rest and is no part of the sum: only waiting for it is.
@@ -33,7 +35,7 @@ import tyro
 import deep.learner
 from deep import costs, demos, envs, run, trpo, value
 from deep.cli import main_guard
-from deep.config import GailConfig, gail_defaults
+from deep.config import GailConfig, Preset, gail_defaults
 from deep.envs.native import TASKS
 from deep.imitator import Imitator
 
@@ -42,7 +44,7 @@ PEER = Path(__file__).parent / "peer_imitation.py"
 PAIRS = 200  # what 4 subsampled trajectories hold (Section 6 of the paper)
 PARTS = ("simulate", "policy", "cost fit", "values and GAE", "TRPO step", "waiting for the value fit")
 BESIDE = "value fit"
-NOT_INSTALLED, FAILED = "not installed", "failed"
+NOT_INSTALLED, FAILED, ABOVE = "not installed", "failed", "above"
 INSTALL = """python3.11 -m venv PEER
 PEER/bin/pip install torch==2.13.0
 PEER/bin/pip install imitation==1.0.1 sb3-contrib==2.2.1 mujoco==3.2.7 imageio 'numpy<2' 'setuptools<81'"""
@@ -54,12 +56,14 @@ class Request:
 
     envs: tuple[str, ...] = ("Walker2d-v4", "Hopper-v4", "HalfCheetah-v4", "Ant-v4")
     """Tasks with a native simulator. One without bundled demonstrations imitates a random policy."""
+    presets: tuple[Preset, ...] = ("fast", "paper")
+    """Settings of the training loop."""
     rounds: int = 3
     """Times that the measurements take turns."""
     steps: int = 30_000
     """Environment steps of a measurement, in whole iterations."""
-    warmup: int = 10
-    """Iterations of GAIL before the first measurement."""
+    warmup: int = 20_000
+    """Environment steps of GAIL before the first measurement, in whole iterations."""
     seed: int = 0
     """Seed of everything random."""
     threads: int = 0
@@ -187,9 +191,9 @@ def peer(request: Request, env: str, pairs: Path, versions: dict[str, str]) -> f
     return statistics.median(answer["steps_per_second"])
 
 
-def configuration(request: Request, env: str, folder: Path) -> GailConfig:
-    """The fast preset; where there are no demonstrations, with those of a random policy."""
-    config = dataclasses.replace(gail_defaults(env), seed=request.seed, threads=request.threads, eval_every=0)
+def configuration(request: Request, env: str, preset: Preset, folder: Path) -> GailConfig:
+    """A preset; where there are no demonstrations, with those of a random policy."""
+    config = dataclasses.replace(gail_defaults(env, preset), seed=request.seed, threads=request.threads, eval_every=0)
     if demos.bundled(env) is not None:
         return config
     episodes, rng = 16, np.random.default_rng(request.seed)
@@ -205,19 +209,20 @@ def configuration(request: Request, env: str, folder: Path) -> GailConfig:
     return dataclasses.replace(config, demos=path, trajectories=episodes, subsample=every)
 
 
-def measure(request: Request, env: str, folder: Path, versions: dict[str, str]) -> list[Round]:
-    """All rounds of a task."""
-    imitator = Imitator(configuration(request, env, folder))
+def measure(request: Request, env: str, preset: Preset, folder: Path, versions: dict[str, str]) -> list[Round]:
+    """All rounds of a task and a preset."""
+    imitator = Imitator(configuration(request, env, preset, folder))
     pairs = folder / f"{env}-pairs.npz"
     np.savez(pairs, obs=imitator.pairs.obs, acts=imitator.pairs.acts)
-    for _ in range(request.warmup):
+    while imitator.env_steps < request.warmup:
         imitator.iterate()
-    iterations, found = -(-request.steps // (imitator.env_steps // request.warmup)), []
+    iterations, found = -(-request.steps // (imitator.env_steps // imitator.iteration)), []
     for _ in range(request.rounds):
         ceiling, collection = physics(imitator, iterations)
         speed, shares = training(imitator, iterations)
-        found.append(Round(ceiling, collection, speed, peer(request, env, pairs, versions), shares))
-        print(f"{env}: {found[-1]}", file=sys.stderr, flush=True)
+        other = peer(request, env, pairs, versions) if preset == request.presets[0] else ABOVE
+        found.append(Round(ceiling, collection, speed, other, shares))
+        print(f"{env} {preset}: {found[-1]}", file=sys.stderr, flush=True)
     imitator.close()
     return found
 
@@ -227,14 +232,14 @@ def cell(values: list[float], form: Callable[[float], str]) -> str:
     return f"{form(statistics.median(values))} ({form(min(values))} to {form(max(values))})"
 
 
-def speeds(results: dict[str, list[Round]]) -> list[str]:
+def speeds(results: dict[tuple[str, Preset], list[Round]]) -> list[str]:
     """The table of steps a second."""
     rows = [
-        "| task | ceiling | collection | training | training / ceiling | peer | training / peer |",
-        "| --- | --- | --- | --- | --- | --- | --- |",
+        "| task | preset | ceiling | collection | training | training / ceiling | peer | training / peer |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
-    for env, found in results.items():
-        cells = [env if demos.bundled(env) else f"{env} (*)"]
+    for (env, preset), found in results.items():
+        cells = [env if demos.bundled(env) else f"{env} (*)", preset]
         cells += [
             cell([getattr(r, name) for r in found], "{:,.0f}".format) for name in ("ceiling", "collection", "training")
         ]
@@ -249,18 +254,22 @@ def speeds(results: dict[str, list[Round]]) -> list[str]:
     return rows
 
 
-def parts(results: dict[str, list[Round]]) -> list[str]:
+def parts(results: dict[tuple[str, Preset], list[Round]]) -> list[str]:
     """The table of shares, and how much of the value fit the collection hid."""
     names = (*PARTS, "rest", BESIDE)
-    rows = ["| task | " + " | ".join(names) + " | of it hidden |", "| --- " * (len(names) + 2) + "|"]
-    for env, found in results.items():
+    rows = ["| task | preset | " + " | ".join(names) + " | of it hidden |", "| --- " * (len(names) + 3) + "|"]
+    for (env, preset), found in results.items():
         median = {name: statistics.median(r.shares[name] for r in found) for name in names}
         hidden = statistics.median(1 - r.shares[PARTS[-1]] / r.shares[BESIDE] for r in found)
-        rows.append(f"| {env} | " + " | ".join(f"{median[name]:.2f}" for name in names) + f" | {hidden:.2f} |")
+        rows.append(
+            f"| {env} | {preset} | " + " | ".join(f"{median[name]:.2f}" for name in names) + f" | {hidden:.2f} |"
+        )
     return rows
 
 
-def report(request: Request, results: dict[str, list[Round]], versions: dict[str, str], load: float) -> str:
+def report(
+    request: Request, results: dict[tuple[str, Preset], list[Round]], versions: dict[str, str], load: float
+) -> str:
     """The whole page."""
     used = {"commit": run.commit(), **run.versions(), "load before": round(load, 1)}
     blocks = [
@@ -268,7 +277,9 @@ def report(request: Request, results: dict[str, list[Round]], versions: dict[str
         "Printed by `python benchmarks/throughput.py`; its first lines say what each column is. Environment steps a\n"
         f"second, median over {request.rounds} rounds (least to most), on {os.cpu_count()} cores.",
         "\n".join(speeds(results)),
-        "(*) No bundled demonstrations: imitates a random policy." if not all(map(demos.bundled, results)) else "",
+        "(*) No bundled demonstrations: imitates a random policy."
+        if not all(demos.bundled(env) for env, _ in results)
+        else "",
         "Shares of training's clock. The value fit runs in a thread beside the rest.",
         "\n".join(parts(results)),
         ", ".join(f"{name} {found}" for name, found in used.items()) + ".",
@@ -288,7 +299,8 @@ def main(request: Request) -> None:
             raise ValueError(f"envs must have a native simulator, one of {', '.join(TASKS)}, but has {env}")
     load, versions = os.getloadavg()[0], {}
     with tempfile.TemporaryDirectory() as folder:
-        results = {env: measure(request, env, Path(folder), versions) for env in request.envs}
+        cells = [(env, preset) for env in request.envs for preset in request.presets]
+        results = {cell: measure(request, *cell, Path(folder), versions) for cell in cells}
     text = report(request, results, versions, load)
     request.out.parent.mkdir(parents=True, exist_ok=True)
     request.out.write_text(text)
