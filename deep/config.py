@@ -159,9 +159,17 @@ def gail_defaults(env: str = "Walker2d-v4", preset: Preset = "fast") -> GailConf
         eval_every=min(100_000, fast.steps // 10),
     )
     if preset == "fast":
-        learner = dataclasses.replace(config.learner, batch=fast.batch, reuse=fast.reuse, kl_decay=fast.kl_decay)
+        trust = dataclasses.replace(config.learner.trpo, momentum=fast.momentum, damping=fast.damping)
+        learner = dataclasses.replace(
+            config.learner, batch=fast.batch, reuse=fast.reuse, kl_decay=fast.kl_decay, trpo=trust
+        )
         return dataclasses.replace(
-            config, std=fast.std, bc_weight=fast.bc_weight, bc_decay=fast.bc_decay, learner=learner
+            config,
+            std=fast.std,
+            bc_weight=fast.bc_weight,
+            bc_decay=fast.bc_decay,
+            learner=learner,
+            cost=dataclasses.replace(config.cost, gradient_penalty=fast.penalty),
         )
     return dataclasses.replace(
         config,

@@ -52,13 +52,19 @@ class Fast:
     """Batches that a policy step looks at."""
     std: tuple[float, ...] = (0.3, 0.1)
     """Deviation of a Gaussian policy while it learns and at the end; empty: learned."""
+    penalty: float = 3.0
+    """Weight of the margin net's gradient penalty."""
+    momentum: float = 0.0
+    """Factor on the gradients of earlier policy steps."""
+    damping: float = 0.1
+    """Added to the Fisher matrix's diagonal."""
 
 
 SMALL = Fast(bc_weight=0.3, bc_decay=0.999, reuse=1, std=())
 FAST: dict[str, Fast] = {
-    "CartPole": dataclasses.replace(SMALL, steps=50_000),
-    "Acrobot": dataclasses.replace(SMALL, steps=100_000),
-    "MountainCar": dataclasses.replace(SMALL, steps=150_000),
+    "CartPole": dataclasses.replace(SMALL, steps=145_000, penalty=10.0),
+    "Acrobot": dataclasses.replace(SMALL, steps=145_000, penalty=10.0, reuse=3),
+    "MountainCar": dataclasses.replace(SMALL, steps=145_000, penalty=10.0, reuse=3),
     "Reacher": dataclasses.replace(SMALL, steps=300_000),
     "HalfCheetah": Fast(reward_form="airl", kl_decay=1.0),  # never ends: the sign is free, and no gait can be lost
     "Walker2d": Fast(steps=2_000_000, batch=2000, kl_decay=0.9985),  # a gait soon lost
