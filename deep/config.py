@@ -159,7 +159,9 @@ def gail_defaults(env: str = "Walker2d-v4", preset: Preset = "fast") -> GailConf
         eval_every=min(100_000, fast.steps // 10),
     )
     if preset == "fast":
-        trust = dataclasses.replace(config.learner.trpo, momentum=fast.momentum, damping=fast.damping)
+        trust = dataclasses.replace(
+            config.learner.trpo, momentum=fast.momentum, damping=fast.damping, fisher_fraction=fast.fisher
+        )
         learner = dataclasses.replace(
             config.learner, batch=fast.batch, reuse=fast.reuse, kl_decay=fast.kl_decay, trpo=trust
         )

@@ -58,6 +58,8 @@ class Fast:
     """Factor on the gradients of earlier policy steps."""
     damping: float = 0.1
     """Added to the Fisher matrix's diagonal."""
+    fisher: float = 0.5
+    """Share of the pairs on which the Fisher matrix is taken."""
 
 
 SMALL = Fast(bc_weight=0.3, bc_decay=0.999, reuse=1, std=())
@@ -68,6 +70,7 @@ FAST: dict[str, Fast] = {
     "Reacher": dataclasses.replace(SMALL, steps=300_000),
     "HalfCheetah": Fast(reward_form="airl", kl_decay=1.0),  # never ends: the sign is free, and no gait can be lost
     "Walker2d": Fast(steps=2_000_000, batch=2000, kl_decay=0.9985),  # a gait soon lost
+    "Humanoid": Fast(steps=400_000, batch=2000, momentum=0.8, damping=10.0, fisher=0.2),  # more weights than pairs
 }
 """By the task's name without its version; any other task follows Fast()."""
 
