@@ -8,9 +8,9 @@ of the mean KL at theta_old; the first trial step sqrt(2 delta / x'Fx) x lies on
 backtracking makes L rise and the true KL hold. In the paper this is Eq 18's step with A from the cost -c.
 
 With `momentum` the gradient is a sum over past steps, grad L + momentum * (the last sum). The advantages of a few
-thousand steps are mostly noise, and the natural gradient fits it: of what a step gains on its own batch nearly nothing
-is left on a fresh one (benchmarks/step_quality.py). Neighbouring steps share the signal and not the noise, so that
-their sum points better at the price of a vector; a larger damping keeps to directions that the batch knows about.
+thousand steps are mostly noise: of what a step gains on its own batch about a hundredth is left on a fresh one
+(benchmarks/step_quality.py). Neighbouring steps share the signal and not the noise, so that adding them is like a larger
+batch, at the price of a vector.
 
 Parameters are float32; the conjugate gradients and the dot products run in float64. A step that meets a non-finite
 number, negative curvature or a residual that does not fall is an event in the result, never a NaN in the weights.
