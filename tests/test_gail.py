@@ -21,6 +21,7 @@ from deep.config import ExpertConfig, GailConfig, as_dict, as_flags, from_dict, 
 from deep.evaluate import evaluate
 from deep.imitator import Imitator
 from deep.learner import LearnerConfig
+from deep.presets import FAST, protocol
 from deep.result import evaluate_random, normalised, steps_to
 from deep.run import Run
 
@@ -146,6 +147,20 @@ def test_presets_are_defaults_that_flags_override() -> None:
     found = parse(GailConfig, "gail", lambda given: gail_defaults(**given), argv).config
     expected = dataclasses.replace(paper, loss="exponential", learner=dataclasses.replace(paper.learner, batch=1000))
     assert found == expected
+
+
+@pytest.mark.parametrize("task", FAST)
+def test_the_fast_preset_says_what_differs_by_task(task: str) -> None:
+    fast, config = FAST[task], gail_defaults(f"{task}-v4")
+    learner, trust = config.learner, config.learner.trpo
+    assert (config.steps, learner.batch, learner.kl_decay, learner.reuse) == (
+        fast.steps, fast.batch, fast.kl_decay, fast.reuse,
+    )  # fmt: skip
+    assert (config.bc_weight, config.bc_decay, config.std) == (fast.bc_weight, fast.bc_decay, fast.std)
+    assert (trust.momentum, trust.damping, trust.fisher_fraction) == (fast.momentum, fast.damping, fast.fisher)
+    assert config.cost.gradient_penalty == fast.penalty
+    paper = protocol(task)
+    assert config.steps <= 0.1 * paper.batch * paper.iterations  # what the evaluation promises
 
 
 def test_configurations_survive_json_and_flags() -> None:
