@@ -9,8 +9,8 @@ backtracking makes L rise and the true KL hold. In the paper this is Eq 18's ste
 
 With `momentum` the gradient is a sum over past steps, grad L + momentum * (the last sum). The advantages of a few
 thousand steps are mostly noise: of what a step gains on its own batch about a hundredth is left on a fresh one
-(benchmarks/step_quality.py). Neighbouring steps share the signal and not the noise, so that adding them is like a larger
-batch, at the price of a vector.
+(benchmarks/step_quality.py). Neighbouring steps share the signal and not the noise, so that adding them is like a
+larger batch, at the price of a vector.
 
 Parameters are float32; the conjugate gradients and the dot products run in float64. A step that meets a non-finite
 number, negative curvature or a residual that does not fall is an event in the result, never a NaN in the weights.
