@@ -15,8 +15,9 @@ NEWTON_GAP = 1e-11
 """Newton stops at rounding: 1e-16 times the condition 1/(1 - gamma) <= 100 of V, with three digits to spare."""
 ASCENT_GAP = 1e-6
 """The tolerance that the runs below ask for, in the gap's own scale."""
-ASCENT_WEIGHTS = 1e-3
-"""Square root of the gap 1e-9 * |value| that ascent is asked for, over the curvature 0.5 of the penalty."""
+ASKED_WEIGHTS = 1e-3
+"""Square root of the gap 1e-9 * |value| that ascent and the program are asked for, over the penalty's curvature 0.5.
+The program mostly ends far below it, and on some processors, whose sums round otherwise, not far."""
 POLICY = 1e-5
 """Square root of the program's gap at strong convexity lam, with the accuracy of exponential-cone multipliers."""
 
@@ -173,7 +174,7 @@ def test_max_causal_entropy_over_linear_costs(method: str, kind: str) -> None:
     F = np.random.default_rng(2).normal(size=(*mdp.shape, 3))
     psi = {"ball": L2Ball(F, 0.05), "quadratic": Quadratic(0.5, F), "free": Constant(F)}[kind]
     found = om.irl(mdp, rho_E, psi, 0.5, method, tol=1e-9)
-    near = POLICY if method != "ascent" else ASCENT_WEIGHTS
+    near = POLICY if method == "newton" else ASKED_WEIGHTS
     gap = np.einsum("sak,sa->k", F, om.rl(mdp, found.cost, 0.5).rho - rho_E)
     w = np.linalg.lstsq(F.reshape(-1, 3), found.cost.ravel(), rcond=None)[0]
     if kind == "free":
