@@ -2,8 +2,9 @@
 
     python -m deep.bundle runs/expert-Hopper-v4-s0
 
-Evaluates the run's last policy, samples trajectories from the stochastic policy at the paper's protocol, and writes
-deep/data/<env>: expert.safetensors, expert.json, demos.npz, training.csv, training.png.
+Evaluates the run's final policy (the averaged one, where config.average says so), samples trajectories from it,
+stochastic, at the paper's protocol, and writes deep/data/<env>: expert.safetensors, expert.json, demos.npz,
+training.csv, training.png.
 """
 
 import csv
@@ -112,7 +113,7 @@ def bundle(request: Bundle, console: Console) -> dict[str, Any]:
         raise ValueError(f"folder must hold a checkpoint, but {request.folder} has none")
     expert = Expert(config)
     expert.load_state_dict(checkpoint.tensors)
-    policy, env = expert.learner.policy, config.env
+    policy, env = expert.policy, config.env
     random = evaluate_random(env, request.episodes, np.random.SeedSequence([config.seed, RANDOM]), 0)
     stochastic, deterministic = evaluate_policy(
         env, policy, request.episodes, np.random.SeedSequence([config.seed, EVALUATION]), 0

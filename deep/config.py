@@ -206,7 +206,9 @@ class ExpertConfig:
     seed: int = 0
     """Seed of everything random."""
     init: Path | None = None
-    """Start from the policy of this expert run, with learner.log_std as its deviation; the value net starts anew."""
+    """Start from the policy and the value net of this expert run, with learner.log_std as the policy's deviation."""
+    average: float = 0.0
+    """Weight of the past in the running average of the policy's weights, which is the expert; 0: the last policy."""
     threads: int = 0
     """Threads of the simulators; 0 uses every core. Results do not depend on it."""
     checkpoint_every: int = 20

@@ -18,6 +18,7 @@ from rich.console import Console
 from torch import Tensor
 
 from deep import envs, progress, run, tracking
+from deep.averaging import Averaged
 from deep.cli import main_guard, parse
 from deep.config import ExpertConfig, as_dict
 from deep.learner import Learner, below
@@ -43,16 +44,23 @@ class Expert:
         self.learner = Learner(simulator, config.learner, learner_seed)
         if config.init is not None:
             self._start_from(config.init)
+        self.average = Averaged(self.learner.policy, config.average)
         self.iteration = 0
 
     def _start_from(self, folder: Path) -> None:
         checkpoint = Run.open(folder, "expert")[0].latest()
         if checkpoint is None:
             raise ValueError(f"init must be an expert run with a checkpoint, but {folder} has none")
-        policy = self.learner.policy
-        load_into(policy, below(checkpoint.tensors, "policy."), str(folder))
+        policy, found = self.learner.policy, checkpoint.tensors
+        load_into(policy, below(found, "averaged.") or below(found, "policy."), str(folder))
+        self.learner.value.load_state_dict(below(found, "value."))
         if isinstance(policy, GaussianPolicy):
             torch.nn.init.constant_(policy.log_std, self.learner.config.log_std)
+
+    @property
+    def policy(self) -> Policy:
+        """The expert: the average of the last policies' weights, or the last policy."""
+        return self.average.policy
 
     @property
     def env_steps(self) -> int:
@@ -61,14 +69,17 @@ class Expert:
     def iterate(self) -> Metrics:
         newest, batch = self.learner.collect(), self.learner.recent.batch
         metrics = self.learner.improve(batch, batch.rewards)
+        self.average.update()
         self.iteration += 1
         return {"iteration": self.iteration, "env_steps": self.env_steps} | newest.episodes() | metrics
 
     def state_dict(self) -> dict[str, Tensor]:
-        return self.learner.state_dict() | {"iteration": torch.tensor(self.iteration)}
+        averaged = {f"averaged.{k}": v for k, v in self.average.state_dict().items()}
+        return self.learner.state_dict() | averaged | {"iteration": torch.tensor(self.iteration)}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         self.learner.load_state_dict(state)
+        self.average.load_state_dict(below(state, "averaged."))
         self.iteration = int(state["iteration"])
 
 

@@ -130,8 +130,6 @@ def validate(config: GailConfig) -> None:
             raise ValueError(f"{name} must be finite and at least 0, but is {getattr(config, name)}")
     if not 0 <= config.cost.linear_rate < float("inf"):
         raise ValueError(f"cost.linear_rate must be finite and at least 0, but is {config.cost.linear_rate}")
-    if not 0 <= config.average < 1:
-        raise ValueError(f"average must be at least 0 and below 1, but is {config.average}")
     if len(config.std) not in (0, 2) or not all(0 < std < float("inf") for std in config.std):
         raise ValueError(f"std must be two positive finite numbers or none, but is {config.std}")
     if not 0 <= config.std_hold < 1:

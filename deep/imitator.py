@@ -14,7 +14,6 @@ of their path is nearer to it: a gait that one step unsettles and the next repai
 Simulators are driven by the last policy all the same.
 """
 
-import copy
 import math
 
 import numpy as np
@@ -22,6 +21,7 @@ import torch
 from torch import Tensor
 
 from deep import bc, costs, costs_method, diagnostics, envs
+from deep.averaging import Averaged
 from deep.config import GailConfig
 from deep.costs import Side
 from deep.learner import Learner, adam_state, below, load_adam_state, torch_generator
@@ -81,7 +81,7 @@ class Imitator:
         self.margin.normaliser.update(self.margin.continuous(self.pairs.obs, self.pairs.acts))
         self.share = absorbing_share(self.pairs, self.spec) if config.absorbing else 0.0
         self._expert_rows: Tensor | None = None
-        self.averaged = copy.deepcopy(self.policy) if config.average else self.policy
+        self.average = Averaged(self.policy, config.average)
         self._expert_x = self.policy.normaliser(self.pairs.obs)
         self._expert_y = self.policy.encode(self.pairs.acts)
         self.iteration = 0
@@ -103,6 +103,11 @@ class Imitator:
     def env_steps(self) -> int:
         """Environment steps taken so far."""
         return self.learner.env_steps
+
+    @property
+    def averaged(self) -> Policy:
+        """The policy that the run returns."""
+        return self.average.policy
 
     @property
     def cloning_weight(self) -> float:
@@ -145,14 +150,10 @@ class Imitator:
 
     @torch.no_grad()
     def _average(self) -> None:
-        """Move the averaged policy towards the last one (Polyak and Juditsky 1992, with exponential weights)."""
-        if self.averaged is self.policy:
-            return
-        for kept, last in zip(self.averaged.parameters(), self.policy.parameters(), strict=True):
-            kept.lerp_(last, 1 - self.config.average)
-        if self.config.std and isinstance(self.averaged, GaussianPolicy):
+        """Move the averaged policy towards the last one, at the deviation that the run returns."""
+        self.average.update()
+        if self.averaged is not self.policy and self.config.std and isinstance(self.averaged, GaussianPolicy):
             self.averaged.log_std.fill_(math.log(self.config.std[1]))  # wide is for learning, not for the result
-        self.averaged.normaliser.load_state_dict(self.policy.normaliser.state_dict())
 
     def _sides(self, batch: Batch) -> tuple[Side, Side]:
         """The two samples that the margin tells apart."""
@@ -197,8 +198,7 @@ class Imitator:
         state |= {f"margin.{k}": v for k, v in self.margin.state_dict().items()}
         if self.player.optimiser is not None:
             state |= {f"margin_adam.{k}": v for k, v in adam_state(self.player.optimiser).items()}
-        if self.averaged is not self.policy:
-            state |= {f"averaged.{k}": v for k, v in self.averaged.state_dict().items()}
+        state |= {f"averaged.{k}": v for k, v in self.average.state_dict().items()}
         return state | {"fitting": self.fitting.get_state(), "iteration": torch.tensor(self.iteration)}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
@@ -208,8 +208,7 @@ class Imitator:
         self._expert_rows = None
         if self.player.optimiser is not None:
             load_adam_state(self.player.optimiser, below(state, "margin_adam."))
-        if self.averaged is not self.policy:
-            self.averaged.load_state_dict(below(state, "averaged."))
+        self.average.load_state_dict(below(state, "averaged."))
         self.fitting.set_state(state["fitting"])
         self.iteration = int(state["iteration"])
 

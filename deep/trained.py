@@ -1,7 +1,7 @@
 """The policy that a folder holds, whichever command made it.
 
     python -m deep.gail     the averaged policy of the latest checkpoint, or the last one where config.average is 0
-    python -m deep.expert   the last policy of the latest checkpoint
+    python -m deep.expert   likewise
     python -m deep.bc       policy.safetensors
     python -m deep.bundle   expert.safetensors
 

@@ -235,16 +235,3 @@ def test_the_policy_that_a_run_returns_is_the_average_of_its_path() -> None:
     last = Imitator(gail_defaults(TASK, "paper"))
     assert last.averaged is last.policy  # the published algorithm returns its last policy
     last.close()
-
-
-def test_an_expert_can_start_from_another(tmp_path: Path) -> None:
-    first = tmp_path / "first"
-    flags = ["--env", "HalfCheetah-v4", "--learner.simulators", "4", "--learner.batch", "200", "--threads", "1"]
-    expert.main([*flags, "--steps", "600", "--out", str(first)])
-    config = ExpertConfig(env="HalfCheetah-v4", init=first, learner=LearnerConfig(simulators=4, log_std=-1.5))
-    policy = expert.Expert(config).learner.policy
-    found, kept = policy.state_dict(), Run.open(first, "expert")[0].latest().tensors
-    for name, tensor in found.items():
-        expected = torch.full_like(tensor, -1.5) if name == "log_std" else kept[f"policy.{name}"]
-        assert torch.equal(tensor, expected), name
-    assert "expected a JSON file, but there is none" in fails(expert.main, [*flags, "--init", str(tmp_path / "none")])
