@@ -9,8 +9,8 @@ mean over 50 episodes is at least 90 % of the stochastic expert's. An evaluation
 there if these reach less than 70 % of the mark. Evaluation counts neither as steps nor as seconds.
 
 One process a run, `--jobs` at a time, each on one thread. Raw results go to docs/benchmarks/sample_efficiency.jsonl,
-a line a run; runs that are there already are not repeated. The page docs/benchmarks/sample_efficiency.md is made of
-all of them.
+a line a run; runs that are there already, with the expert of today, are not repeated. The page
+docs/benchmarks/sample_efficiency.md is made of all of them.
 """
 
 import dataclasses
@@ -145,11 +145,17 @@ def one(request: Request, env: str, seed: int) -> dict:
 
 
 def lines(request: Request) -> list[dict]:
-    """The raw lines of this arm."""
+    """The raw lines of this arm; those of an expert that was since replaced are left out."""
     if not RAW.exists():
         return []
     found = [json.loads(text) for text in RAW.read_text().splitlines()]
-    return [x for x in found if x["plain"] == request.plain]
+    return [x for x in found if x["plain"] == request.plain and x["expert"] == returned(x["env"])]
+
+
+def returned(env: str) -> float | None:
+    """The mean return of the bundled expert, stochastic; None where there is none."""
+    record = recorded(env)
+    return None if record is None else record["stochastic"]["mean"]
 
 
 def table(request: Request) -> str:
