@@ -2,6 +2,7 @@
 
     python benchmarks/sample_efficiency.py                     the fast preset: 5 seeds, 3 tasks, 1 M steps
     python benchmarks/sample_efficiency.py --plain             the same without any cloning
+    python benchmarks/sample_efficiency.py --plain --envs Walker2d-v4 --steps 2000000
     python benchmarks/sample_efficiency.py --table             only make the page from the raw lines
 
 Four trajectories of about 50 pairs each. A policy has reached the mark at the first of two evaluations in a row whose
@@ -64,7 +65,7 @@ class Request:
 
 
 def configuration(request: Request, env: str, seed: int) -> GailConfig:
-    """The fast preset; plain GAIL differs in the cloning and in the initial deviation that it needs instead."""
+    """The fast preset; plain GAIL differs from it in the cloning alone."""
     preset = gail_defaults(env, "fast")
     # The KL bound falls by iterations: as far over this budget as over the preset's.
     learner = dataclasses.replace(
@@ -159,34 +160,40 @@ def returned(env: str) -> float | None:
 
 
 def table(request: Request) -> str:
-    """Markdown: medians over seeds with their range; a run that never got there counts as the whole budget."""
+    """Markdown: medians over seeds with their range; a run that never got there counts as beyond the whole budget."""
     rows = [
-        "| task | runs | det. to 90 % | stoch. to 90 % | det. seconds | stoch. seconds | det. final | stoch. final |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- |",
+        "| task | steps | runs | det. to 90 % | stoch. to 90 % | det. seconds | stoch. seconds | det. final "
+        "| stoch. final |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
+    found = lines(request)
     for env in request.envs:
-        mine = [x for x in lines(request) if x["env"] == env]
-        if not mine:
-            continue
-        cells = [env, str(len(mine))]
-        for unit, scale in (("steps", 1000), ("seconds", 1)):
-            for kind in KINDS:
-                found = sorted(x[f"{kind}_{unit}"] / scale if x[f"{kind}_{unit}"] else float("inf") for x in mine)
-                show = ["never" if v == float("inf") else f"{v:.0f}" + ("k" if unit == "steps" else "") for v in found]
-                middle = statistics.median_low(found)
-                cells.append(f"{show[found.index(middle)]} ({show[0]} to {show[-1]})")
-        for kind in KINDS:
-            share = sorted(x[f"{kind}_final"] / x["expert"] for x in mine)
-            cells.append(f"{statistics.median(share):.0%} ({share[0]:.0%} to {share[-1]:.0%})")
-        rows.append("| " + " | ".join(cells) + " |")
+        for budget in sorted({x["config"]["steps"] for x in found if x["env"] == env}):
+            mine = [x for x in found if (x["env"], x["config"]["steps"]) == (env, budget)]
+            rows.append(f"| {env} | {budget:,} | {len(mine)} | {' | '.join(spreads(mine))} |")
     return "\n".join(rows)
+
+
+def spreads(mine: list[dict]) -> list[str]:
+    """Median (least to most) of what the table shows of some runs."""
+    cells = []
+    for unit, scale in (("steps", 1000), ("seconds", 1)):
+        for kind in KINDS:
+            found = sorted(x[f"{kind}_{unit}"] / scale if x[f"{kind}_{unit}"] else float("inf") for x in mine)
+            show = ["never" if v == float("inf") else f"{v:.0f}" + ("k" if unit == "steps" else "") for v in found]
+            middle = statistics.median_low(found)
+            cells.append(f"{show[found.index(middle)]} ({show[0]} to {show[-1]})")
+    for kind in KINDS:
+        share = sorted(x[f"{kind}_final"] / x["expert"] for x in mine)
+        cells.append(f"{statistics.median(share):.0%} ({share[0]:.0%} to {share[-1]:.0%})")
+    return cells
 
 
 def page(request: Request) -> str:
     """Both arms, one after the other."""
     text = f"""# Sample efficiency
 
-Environment steps and seconds until an imitator reaches 90 % of its stochastic expert, and where it ends after a million
+Environment steps and seconds until an imitator reaches 90 % of its stochastic expert, and where it ends after all its
 steps: four trajectories of about 50 pairs each, seeds that did not serve to choose the settings, median (least to most)
 over runs. Reached: the first of two evaluations in a row, {request.every:,} steps apart, with a mean over {EPISODES}
 episodes at or above the mark; what is evaluated is the averaged policy that the run would return. Seconds are those of
@@ -206,7 +213,7 @@ def main(request: Request) -> None:
     if request.single:
         print(json.dumps(one(request, request.envs[0], request.seeds[0])))
         return
-    done = {(x["env"], x["seed"]) for x in lines(request)}
+    done = {(x["env"], x["seed"]) for x in lines(request) if x["config"]["steps"] == request.steps}
     cells = [] if request.table else [(e, s) for s in request.seeds for e in request.envs if (e, s) not in done]
 
     def launch(cell: tuple[str, int]) -> None:

@@ -72,16 +72,19 @@ def test_the_table_shows_median_range_and_what_never_arrived(program, tmp_path, 
             "stochastic_seconds": seconds,
             "deterministic_final": final,
             "stochastic_final": final - 10,
+            "config": {"steps": 1_000_000},
         }
         for steps, seconds, final in ((200_000, 20.0, 990.0), (None, None, 700.0), (300_000, 31.0, 1000.0))
     ]
     raw = tmp_path / "raw.jsonl"
-    others = [lines[0] | {"plain": True}, lines[0] | {"expert": 900.0}]  # the last one by an earlier expert
+    longer = lines[0] | {"config": {"steps": 2_000_000}}
+    others = [lines[0] | {"plain": True}, lines[0] | {"expert": 900.0}, longer]  # the second by an earlier expert
     raw.write_text("".join(json.dumps(x) + "\n" for x in [*lines, *others]))
     monkeypatch.setattr(program, "RAW", raw)
     monkeypatch.setattr(program, "recorded", lambda env: {"stochastic": {"mean": 1000.0}})
-    (row,) = program.table(program.Request()).splitlines()[2:]
-    expected = ["Hopper-v4", "3", *["300k (200k to never)"] * 2, *["31 (20 to never)"] * 2]
+    row, apart = program.table(program.Request()).splitlines()[2:]
+    assert apart.startswith("| Hopper-v4 | 2,000,000 | 1 | 200k (200k to 200k) |")
+    expected = ["Hopper-v4", "1,000,000", "3", *["300k (200k to never)"] * 2, *["31 (20 to never)"] * 2]
     assert [c.strip() for c in row.strip("|").split("|")] == [*expected, "99% (70% to 100%)", "98% (69% to 99%)"]
     page = program.page(program.Request())
     assert row in page and page.index("## The fast preset") < page.index(row) < page.index("## Plain GAIL")
