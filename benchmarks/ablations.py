@@ -146,8 +146,11 @@ def tables(found: list[Line]) -> str:
     for plain in (False, True):
         for env, number, steps in dict.fromkeys((c.env, c.trajectories, c.steps) for c in scores):
             rows = []
+            bases = [base(env, number, seed, steps, plain) for seed in seeds]
             for name, c in ({"base": {}} | named).items():
-                configs = [change(base(env, number, seed, steps, plain), c) for seed in seeds]
+                configs = [change(config, c) for config in bases]
+                if c and configs == bases:  # what the preset of this task has anyway
+                    continue
                 here = [scores[config] for config in configs if config in scores]
                 if here and not (plain and name in STUDIES["warm-start"]):
                     rows.append((name, np.array(here)))

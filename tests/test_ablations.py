@@ -63,6 +63,13 @@ def test_a_table_of_several_seeds_has_intervals_and_tests(ablations):
     (row,) = [x for x in text.splitlines() if x.startswith("| discriminator steps: 20 |")]
     # Every one of four runs beats every one of the base: 1 of the 70 orders of eight.
     assert "| 1.00 (1.00 to 1.00) | 0.014 | 4 |" in row
+    # Settings that the preset of the task has anyway are the base itself, and no rows.
+    assert [x.split(" | ")[0] for x in text.splitlines() if x.startswith("| ")] == [
+        "| setting",
+        "| ---",
+        "| base",
+        "| discriminator steps: 20",
+    ]
 
 
 def test_an_unknown_study_is_named(ablations):
