@@ -16,7 +16,8 @@ def main() -> None:
         kinds = [record[k] for k in ("stochastic", "deterministic", "random")]
         cells = [f"{k['mean']:,.1f} ± {k['std']:,.1f}" for k in kinds]
         demonstrations = record["demonstrations"]
-        size = f"{demonstrations['trajectories']}, every {demonstrations['subsample']}th pair"
+        every = "" if demonstrations["subsample"] == 1 else f"{demonstrations['subsample']}th "
+        size = f"{demonstrations['trajectories']}, every {every}pair"
         print(f"| {record['env']} | {cells[0]} | {cells[1]} | {kinds[0]['length']:.0f} | {cells[2]} | {size} |")
 
 
