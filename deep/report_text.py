@@ -25,7 +25,8 @@ this page and `table.csv` and fails on any difference. Do not edit.
 ## Protocol
 
 - The nine tasks, dataset sizes and thinning of the paper's Section 6 and Appendix B, in Gymnasium (MuJoCo tasks at v4,
-  which keep the original rewards). The demonstrations are the bundled ones of our own experts; each seed draws its
+  which keep the original rewards). The demonstrations are those of our own experts that were bundled when a run was
+  made; a task's table gives the return of that expert, or of each where one has been replaced. Each seed draws its
   trajectories from them.
 - **Final policies of all seeds**: nothing is selected, neither the best point of training nor the better seeds. For
   GAIL, FEM and GTAL the final policy is the running average of the policy's weights over the last iterations, as
