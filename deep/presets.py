@@ -70,7 +70,7 @@ FAST: dict[str, Fast] = {
     "Reacher": dataclasses.replace(SMALL, steps=300_000),
     "HalfCheetah": Fast(reward_form="airl", kl_decay=1.0),  # never ends: the sign is free, and no gait can be lost
     "Walker2d": Fast(steps=2_000_000, batch=2000, kl_decay=0.9985),  # a gait soon lost
-    "Humanoid": Fast(steps=400_000, batch=2000, momentum=0.8, damping=10.0, fisher=0.2),  # more weights than pairs
+    "Humanoid": Fast(steps=800_000, batch=2000, momentum=0.8, damping=10.0, fisher=0.2),  # more weights than pairs
 }
 """By the task's name without its version; any other task follows Fast()."""
 
