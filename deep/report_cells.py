@@ -3,7 +3,8 @@
 A cell holds the runs of one setup, that is, of one configuration and one set of demonstrations apart from the seed: the
 setup of its latest line. Lines of earlier setups, and earlier lines of the same seed, are counted and left out.
 Scores are normalised, 0 for random actions and 1 for the expert: ours by our expert and random actions in the same run,
-the paper's by its own.
+the paper's by its own. The paper's are of deterministic policies (`deterministic=True` in its authors' evaluation,
+scripts/im_pipeline.py of github.com/openai/imitation), ours of both kinds.
 """
 
 import csv
@@ -54,7 +55,15 @@ class Result:
     @cached_property
     def scores(self) -> np.ndarray:
         """Normalised returns [runs]."""
-        return np.array([normalised(x["return_mean"], x["random_return"], x["expert_return"]) for x in self.lines])
+        return self._normalised("return_mean")
+
+    @cached_property
+    def deterministic_score(self) -> float:
+        """Mean score over runs of the deterministic policy, the expert's being the stochastic one's as in the paper."""
+        return float(self._normalised("return_deterministic_mean").mean())
+
+    def _normalised(self, name: str) -> np.ndarray:
+        return np.array([normalised(x[name], x["random_return"], x["expert_return"]) for x in self.lines])
 
     @property
     def std(self) -> float:
@@ -75,6 +84,11 @@ class Result:
     def difference(self) -> float | None:
         """By how much the mean score exceeds the paper's."""
         return None if self.paper is None else self.interval.point - self.paper.score
+
+    @property
+    def deterministic_difference(self) -> float | None:
+        """The same with the deterministic policy, which is how the paper's was evaluated."""
+        return None if self.paper is None else self.deterministic_score - self.paper.score
 
     @property
     def env_steps(self) -> int:

@@ -33,13 +33,17 @@ this page and `table.csv` and fails on any difference. Do not edit.
   `config.average` of each line says.
 - GAIL, FEM and GTAL share one loop, with the same environment steps; cloning is maximum likelihood with early stopping
   on held-out pairs.
-- Return of the **stochastic** policy, mean over 50 episodes a run; the deterministic one is beside it.
+- Return of the **stochastic** policy, mean over 50 episodes a run; the deterministic one (mean or likeliest action) is
+  beside it.
 - **Score**: 0 for uniformly random actions, 1 for the expert, ours by our expert, the paper's by its own. A cell's
   score is the mean over training seeds, with its 95 % percentile bootstrap interval over seeds; with so few seeds such
   an interval is rather too short. The median is given as well.
 - ± is the standard deviation over all episodes of all seeds, as in the paper's table.
 - The paper's numbers (`deep/data/paper.csv`) come from the evaluation episodes that its authors published with their
-  code: seven training runs on classic control and Reacher, a single one elsewhere.
+  code: seven training runs on classic control and Reacher, a single one elsewhere. They are of **deterministic**
+  policies (`deterministic=True` in `scripts/im_pipeline.py` of github.com/openai/imitation), their experts' returns of
+  stochastic ones. So each comparison is made twice: of our stochastic policies, which is stricter where noise costs
+  return, and of our deterministic ones, like with like.
 """
 
 REPRODUCE = """## Where the numbers come from
@@ -73,9 +77,19 @@ def name(method: str) -> str:
     return NAMES.get(base, base) + (f", lambda {lam}" if lam else "")
 
 
+def below(difference: float | None) -> bool:
+    """Whether a mean score is below the paper's."""
+    return difference is not None and difference < -ROUNDING
+
+
 def short(result: Result) -> bool:
-    """Whether a cell's mean score is below the paper's."""
-    return result.difference is not None and result.difference < -ROUNDING
+    """Whether a cell's mean score is below the paper's, with either kind of policy."""
+    return below(result.difference) or below(result.deterministic_difference)
+
+
+def fallen(compared: list[Result]) -> tuple[int, int]:
+    """How many cells are below the paper's, with the stochastic and with the deterministic policy."""
+    return sum(below(r.difference) for r in compared), sum(below(r.deterministic_difference) for r in compared)
 
 
 def page(found: list[Result], lines: list[Line]) -> str:
@@ -83,7 +97,7 @@ def page(found: list[Result], lines: list[Line]) -> str:
     figures = [
         *["## Figure 1", "", "![Score against trajectories, by task](figure1.png)", ""],
         "Mean score over seeds with its interval; scores below the axis are drawn at its edge. Thin line: the paper's",
-        *["GAIL, normalised by its own expert.", ""],
+        *["GAIL (deterministic policies), normalised by its own expert.", ""],
     ]
     curves = ["## Learning curves", "", "![Score against environment steps, by task](learning_curves.png)", ""]
     curves += [
@@ -107,13 +121,16 @@ def page(found: list[Result], lines: list[Line]) -> str:
 def in_short(found: list[Result]) -> list[str]:
     """Aggregates by method over all cells, and GAIL against each other method where both have been run."""
     out = ["## In short", ""]
-    out += header("method", "cells run", "runs", "IQM score [95 %]", "at least the paper's", "P(GAIL better) [95 %]")
+    out += header(
+        *("method", "cells run", "runs", "IQM score [95 %]", "P(GAIL better) [95 %]"),
+        *("stochastic >= paper's", "deterministic >= paper's"),
+    )
     gail = {(r.key[0], r.key[2]): r.scores for r in found if r.key[1] == "gail"}
     for method in METHODS:
         mine = {(r.key[0], r.key[2]): r for r in found if r.key[1] == method and r.key in set(expected())}
         of = sum(key[1] == method for key in expected())
         if not mine:
-            out.append(row(NAMES[method], f"0 of {of}", 0, "", "", ""))
+            out.append(row(NAMES[method], f"0 of {of}", 0, "", "", "", ""))
             continue
         pool = stratified_bootstrap(pooled_iqm, [r.scores for r in mine.values()], generator("iqm", method), REPS)
         compared = [r for r in mine.values() if r.paper is not None]
@@ -123,17 +140,14 @@ def in_short(found: list[Result]) -> list[str]:
             args = [gail[k] for k in common], [mine[k].scores for k in common]
             p = probability_of_improvement(*args, generator("better", method), REPS)
             better = f"{p.point:.2f} [{p.low:.2f}, {p.high:.2f}] in {len(common)} cells"
-        out.append(
-            row(
-                NAMES[method],
-                f"{len(mine)} of {of}",
-                sum(len(r.lines) for r in mine.values()),
-                f"{pool.point:.3f} [{pool.low:.3f}, {pool.high:.3f}]",
-                f"{sum(not short(r) for r in compared)} of {len(compared)}",
-                better,
-            )
-        )
-    return [*out, "", "IQM: interquartile mean over all runs of all cells, stratified by cell.", ""]
+        iqm_score = f"{pool.point:.3f} [{pool.low:.3f}, {pool.high:.3f}]"
+        reached = [f"{len(compared) - count} of {len(compared)}" for count in fallen(compared)]
+        runs = sum(len(r.lines) for r in mine.values())
+        out.append(row(NAMES[method], f"{len(mine)} of {of}", runs, iqm_score, better, *reached))
+    last = (
+        "IQM: interquartile mean over all runs of all cells, stratified by cell; it and P are of stochastic policies."
+    )
+    return [*out, "", last, ""]
 
 
 def pooled_iqm(tasks: list[np.ndarray]) -> float:
@@ -145,27 +159,40 @@ def falls_short(found: list[Result]) -> list[str]:
     """The cells below the paper's, GAIL's first, said plainly."""
     out = ["## What falls short of the paper", ""]
     compared = [r for r in found if r.key[1] == "gail" and r.paper is not None]
-    below = [r for r in compared if short(r)]
+    stochastic, deterministic = fallen(compared)
+    mine = [r for r in compared if short(r)]
     if not compared:
         out += ["No cell of GAIL has been run.", ""]
-    elif not below:
+    elif not mine:
         out += [f"GAIL is at least the paper's in each of the {len(compared)} cells run.", ""]
     else:
-        out += [f"GAIL falls short of the paper's score in {len(below)} of the {len(compared)} cells run:", ""]
-        out += [*_short_table(below), ""]
+        counts = f"in {stochastic} with the stochastic policy, in {deterministic} with the deterministic one"
+        out += [f"Of the {len(compared)} cells run, GAIL falls short of the paper's score {counts}:", ""]
+        out += [*_short_table(mine), ""]
     others = [r for r in found if r.key[1] != "gail" and short(r)]
     if others:
         out += ["The other methods are below the paper's runs of them in:", "", *_short_table(others), ""]
     return out
 
 
-def _short_table(below: list[Result]) -> list[str]:
-    out = header("task", "method", "trajectories", "score [95 %]", "paper's", "short by")
-    for r in below:
-        if r.paper is not None and r.difference is not None:
+def _short_table(results: list[Result]) -> list[str]:
+    out = header(
+        *("task", "method", "trajectories", "paper's score"),
+        *("stochastic [95 %]", "difference", "deterministic", "difference"),
+    )
+    for r in results:
+        if r.paper is not None:
             env, method, n = r.key
-            out.append(row(env, name(method), n, scores(r), f"{r.paper.score:.3f}", f"{-r.difference:.3f}"))
+            stochastic, deterministic = _differences(r)
+            own = (scores(r), stochastic, f"{r.deterministic_score:.3f}", deterministic)
+            out.append(row(env, name(method), n, f"{r.paper.score:.3f}", *own))
     return out
+
+
+def _differences(r: Result) -> list[str]:
+    """From the paper's score, of the stochastic and of the deterministic policy; bold where below it."""
+    marks = [("**" if below(d) else "", d) for d in (r.difference, r.deterministic_difference) if d is not None]
+    return [f"{mark}{signed(d)}{mark}" for mark, d in marks]
 
 
 def missing(found: list[Result]) -> list[str]:
@@ -214,20 +241,18 @@ def task(env: str, found: list[Result]) -> list[str]:
     said = " or ".join(number(v) for v in experts)
     out = [f"### {env}", "", f"Expert {said}, random {number(sum(random) / len(random))}.", ""]
     out += header(
-        *("trajectories", "method", "seeds", "steps", "return", "deterministic", "score [95 %]", "median"),
-        *("paper's return", "paper's score", "difference"),
+        *("trajectories", "method", "seeds", "steps", "return", "score [95 %]", "median"),
+        *("deterministic return", "score", "paper's return", "score", "difference", "deterministic"),
     )
     for r in mine:
-        paper = ("", "", "")
-        if r.paper is not None and r.difference is not None:
+        paper = ["", "", "", ""]
+        if r.paper is not None:
             theirs = f"{number(r.paper.mean)} ± {number(r.paper.std)}"
-            mark = "**" if short(r) else ""
-            paper = (theirs, f"{r.paper.score:.3f}", f"{mark}{signed(r.difference)}{mark}")
-        own = f"{number(r.returns.mean())} ± {number(r.std)}"
+            paper = [theirs, f"{r.paper.score:.3f}", *_differences(r)]
+        own = [f"{number(r.returns.mean())} ± {number(r.std)}", scores(r), f"{float(np.median(r.scores)):.3f}"]
+        own += [number(r.mean("return_deterministic_mean")), f"{r.deterministic_score:.3f}"]
         steps = f"{r.env_steps:,}" if r.env_steps else ""
-        deterministic = number(r.mean("return_deterministic_mean"))
-        median = f"{float(np.median(r.scores)):.3f}"
-        out.append(row(r.key[2], name(r.key[1]), len(r.lines), steps, own, deterministic, scores(r), median, *paper))
+        out.append(row(r.key[2], name(r.key[1]), len(r.lines), steps, *own, *paper))
     return [*out, ""]
 
 
@@ -252,8 +277,9 @@ def sources(found: list[Result], lines: list[Line]) -> list[str]:
 COLUMNS = (
     *("task", "method", "trajectories", "seeds", "env_steps", "share_of_paper_steps"),
     *("return_mean", "return_std", "return_median", "length", "deterministic_mean", "random", "expert"),
-    *("score_mean", "score_low", "score_high", "score_median"),
-    *("paper_return", "paper_std", "paper_runs", "paper_score", "difference", "commits", "code"),
+    *("score_mean", "score_low", "score_high", "score_median", "deterministic_score"),
+    *("paper_return", "paper_std", "paper_runs", "paper_score", "difference", "deterministic_difference"),
+    *("commits", "code"),
 )
 
 
@@ -264,7 +290,10 @@ def table(found: list[Result]) -> str:
     writer.writerow(COLUMNS)
     for r in found:
         p, i = r.paper, r.interval
-        theirs = ["", "", "", "", ""] if p is None else [p.mean, p.std, p.runs, f"{p.score:.4f}", f"{r.difference:.4f}"]
+        theirs = [""] * 6
+        if p is not None:
+            both = (p.score, r.difference, r.deterministic_difference)
+            theirs = [p.mean, p.std, p.runs, *(f"{v:.4f}" for v in both)]
         own = [r.returns.mean(), r.std, np.median(r.returns), r.mean("return_length")]
         own += [r.mean(k) for k in ("return_deterministic_mean", "random_return", "expert_return")]
         writer.writerow(
@@ -274,7 +303,7 @@ def table(found: list[Result]) -> str:
                 r.env_steps,
                 f"{r.share_of_steps:.4f}",
                 *(f"{v:.2f}" for v in own),
-                *(f"{v:.4f}" for v in (i.point, i.low, i.high, float(np.median(r.scores)))),
+                *(f"{v:.4f}" for v in (i.point, i.low, i.high, float(np.median(r.scores)), r.deterministic_score)),
                 *theirs,
                 " ".join(sorted({str(x["commit"]) for x in r.lines})),
                 " ".join(sorted({x["code"] for x in r.lines})),

@@ -72,6 +72,8 @@ def test_a_cell_averages_its_seeds_and_keeps_its_interval_around_the_mean() -> N
     assert r.std == pytest.approx(np.sqrt(30.0**2 + statistics.pvariance(values)), rel=SUM)
     assert r.mean("return_deterministic_mean") == pytest.approx(930.0, rel=SUM)
     assert r.paper is not None and r.difference == pytest.approx(0.92 - r.paper.score, rel=1e-9)
+    assert r.deterministic_score == pytest.approx(0.93, rel=SUM)
+    assert r.deterministic_difference == pytest.approx(0.93 - r.paper.score, rel=1e-9)
     assert r.env_steps == 1_000_000 and r.share_of_steps == pytest.approx(0.04, rel=SUM)
     assert found["Hopper-v4", "bc", 4].env_steps == 0
 
@@ -120,11 +122,17 @@ def test_a_line_without_its_numbers_is_an_error(value: Any) -> None:
 def test_the_page_says_plainly_what_falls_short_and_what_is_missing() -> None:
     lines = few()
     text = report_text.page(results(lines), lines)
-    assert "GAIL falls short of the paper's score in 1 of the 2 cells run:" in text
+    assert "Of the 2 cells run, GAIL falls short of the paper's score in 1 with the stochastic policy, in 1 " in text
     below = text.split("## What falls short")[1].split("##")[0]
     theirs = published(("Hopper-v4", "gail", 4))
-    assert theirs is not None and "| Hopper-v4 | GAIL | 4 | 0.920 [" in below
-    assert f"| {theirs.score:.3f} | {theirs.score - 0.92:.3f} |" in below and "| 11 |" not in below
+    assert theirs is not None and f"| Hopper-v4 | GAIL | 4 | {theirs.score:.3f} | 0.920 [" in below
+    assert f"] | **{0.92 - theirs.score:.3f}** | 0.930 | **{0.93 - theirs.score:.3f}** |" in below
+    assert "| 11 |" not in below
+    noisy = [x | {"return_deterministic_mean": 1100.0} for x in lines]
+    text = report_text.page(results(noisy), noisy)
+    assert "in 1 with the stochastic policy, in 0 with the deterministic one:" in text
+    assert f"| 1.100 | {1.1 - theirs.score:+.3f} |" in text.split("## What falls short")[1].split("##")[0]
+    text = report_text.page(results(lines), lines)
     gaps = text.split("## What is missing")[1].split("##")[0]
     assert "| Hopper-v4 | 18, 25 | 11, 18, 25 | 4, 11, 18, 25 | 4, 11, 18, 25 |" in gaps
     assert "| CartPole-v0 | 1, 4, 7, 10 |" in gaps
@@ -152,8 +160,10 @@ def test_the_page_is_pleased_where_all_is_there(monkeypatch: pytest.MonkeyPatch)
     assert [r.key for r in found] == expected()
     text = "\n".join([*report_text.in_short(found), *report_text.falls_short(found), *report_text.missing(found)])
     assert "GAIL is at least the paper's in each of the 34 cells run." in text and "Nothing." in text
-    assert f"| GAIL | 34 of 34 | {5 * 34} | 3.000 [3.000, 3.000] | 34 of 34 |  |" in text
-    assert "| FEM | 34 of 34 | 102 | 3.000 [3.000, 3.000] | 31 of 31 | 0.50 [0.50, 0.50] in 34 cells |" in text
+    assert f"| GAIL | 34 of 34 | {5 * 34} | 3.000 [3.000, 3.000] |  | 34 of 34 | 34 of 34 |" in text
+    assert (
+        "| FEM | 34 of 34 | 102 | 3.000 [3.000, 3.000] | 0.50 [0.50, 0.50] in 34 cells | 31 of 31 | 31 of 31 |" in text
+    )
 
 
 def test_the_csv_says_what_the_page_says(tmp_path: Path) -> None:
@@ -165,6 +175,9 @@ def test_the_csv_says_what_the_page_says(tmp_path: Path) -> None:
     for r in rows:
         assert f"| {float(r['score_mean']):.3f} [{float(r['score_low']):.3f}, {float(r['score_high']):.3f}] |" in page
         assert float(r["difference"]) == pytest.approx(float(r["score_mean"]) - float(r["paper_score"]), abs=LAST_DIGIT)
+        own, theirs = float(r["deterministic_score"]), float(r["paper_score"])
+        assert float(r["deterministic_difference"]) == pytest.approx(own - theirs, abs=LAST_DIGIT)
+        assert f"| {own:.3f} |" in page
         assert (r["commits"], r["code"]) == ("c0ffee", "c0de")
     assert rows[0]["seeds"] == "0 1 2 3 4" and rows[0]["return_median"] == "920.00"
 
