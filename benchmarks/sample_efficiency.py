@@ -190,7 +190,7 @@ def spreads(mine: list[dict]) -> list[str]:
 
 
 def page(request: Request) -> str:
-    """Both arms, one after the other."""
+    """Both arms, one after the other, with every task that has raw lines: not only those that were just run."""
     text = f"""# Sample efficiency
 
 Environment steps and seconds until an imitator reaches 90 % of its stochastic expert, and where it ends after all its
@@ -204,6 +204,7 @@ with settings, commit and versions.
     titles = {False: "The fast preset", True: "Plain GAIL: no cloning start, no cloning term"}
     for plain, title in titles.items():
         arm = dataclasses.replace(request, plain=plain)
+        arm = dataclasses.replace(arm, envs=tuple(dict.fromkeys([*Request.envs, *(x["env"] for x in lines(arm))])))
         if lines(arm):
             text += f"\n## {title}\n\n{table(arm)}\n"
     return text

@@ -88,3 +88,4 @@ def test_the_table_shows_median_range_and_what_never_arrived(program, tmp_path, 
     assert [c.strip() for c in row.strip("|").split("|")] == [*expected, "99% (70% to 100%)", "98% (69% to 99%)"]
     page = program.page(program.Request())
     assert row in page and page.index("## The fast preset") < page.index(row) < page.index("## Plain GAIL")
+    assert program.page(program.Request(envs=("Walker2d-v4",))) == page  # a run of one task loses none of the others
