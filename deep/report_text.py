@@ -1,7 +1,5 @@
-"""The report as text: results/README.md and results/table.csv, a function of the raw lines and of nothing else."""
+"""The report as a page: results/README.md, a function of the raw lines and of nothing else."""
 
-import csv
-import io
 from collections import Counter
 
 import numpy as np
@@ -242,7 +240,8 @@ def task(env: str, found: list[Result]) -> list[str]:
     out = [f"### {env}", "", f"Expert {said}, random {number(sum(random) / len(random))}.", ""]
     out += header(
         *("trajectories", "method", "seeds", "steps", "return", "score [95 %]", "median"),
-        *("deterministic return", "score", "paper's return", "score", "difference", "deterministic"),
+        *("deterministic return", "deterministic score", "paper's return", "paper's score"),
+        *("difference", "deterministic difference"),
     )
     for r in mine:
         paper = ["", "", "", ""]
@@ -272,41 +271,3 @@ def sources(found: list[Result], lines: list[Line]) -> list[str]:
     if len(lines) > len(used):
         out.append(f"- {len(lines) - len(used)} lines belong to earlier setups or repeat a seed and are not used")
     return out
-
-
-COLUMNS = (
-    *("task", "method", "trajectories", "seeds", "env_steps", "share_of_paper_steps"),
-    *("return_mean", "return_std", "return_median", "length", "deterministic_mean", "random", "expert"),
-    *("score_mean", "score_low", "score_high", "score_median", "deterministic_score"),
-    *("paper_return", "paper_std", "paper_runs", "paper_score", "difference", "deterministic_difference"),
-    *("commits", "code"),
-)
-
-
-def table(found: list[Result]) -> str:
-    """table.csv."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    for r in found:
-        p, i = r.paper, r.interval
-        theirs = [""] * 6
-        if p is not None:
-            both = (p.score, r.difference, r.deterministic_difference)
-            theirs = [p.mean, p.std, p.runs, *(f"{v:.4f}" for v in both)]
-        own = [r.returns.mean(), r.std, np.median(r.returns), r.mean("return_length")]
-        own += [r.mean(k) for k in ("return_deterministic_mean", "random_return", "expert_return")]
-        writer.writerow(
-            [
-                *r.key,
-                " ".join(str(x["seed"]) for x in r.lines),
-                r.env_steps,
-                f"{r.share_of_steps:.4f}",
-                *(f"{v:.2f}" for v in own),
-                *(f"{v:.4f}" for v in (i.point, i.low, i.high, float(np.median(r.scores)), r.deterministic_score)),
-                *theirs,
-                " ".join(sorted({str(x["commit"]) for x in r.lines})),
-                " ".join(sorted({x["code"] for x in r.lines})),
-            ]
-        )
-    return text.getvalue()

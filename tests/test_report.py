@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from deep import report, report_cells, report_figures, report_text
+from deep import report, report_cells, report_csv, report_figures, report_text
 from deep.config import GailConfig, as_dict, from_dict
 from deep.report_cells import expected, published, results
 from deep.sweep_grid import METHODS, TASKS, cell, identity
@@ -169,7 +169,7 @@ def test_the_page_is_pleased_where_all_is_there(monkeypatch: pytest.MonkeyPatch)
 def test_the_csv_says_what_the_page_says(tmp_path: Path) -> None:
     lines = few()
     found = results(lines)
-    rows = list(csv.DictReader(report_text.table(found).splitlines()))
+    rows = list(csv.DictReader(report_csv.table(found).splitlines()))
     page = report_text.page(found, lines)
     assert [(r["task"], r["method"], int(r["trajectories"])) for r in rows] == [r.key for r in found]
     for r in rows:
