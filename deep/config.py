@@ -160,10 +160,19 @@ def gail_defaults(env: str = "Walker2d-v4", preset: Preset = "fast") -> GailConf
     )
     if preset == "fast":
         trust = dataclasses.replace(
-            config.learner.trpo, momentum=fast.momentum, damping=fast.damping, fisher_fraction=fast.fisher
+            config.learner.trpo,
+            max_kl=fast.max_kl,
+            momentum=fast.momentum,
+            damping=fast.damping,
+            fisher_fraction=fast.fisher,
         )
         learner = dataclasses.replace(
-            config.learner, batch=fast.batch, reuse=fast.reuse, kl_decay=fast.kl_decay, trpo=trust
+            config.learner,
+            batch=fast.batch,
+            gae_lambda=fast.gae_lambda,
+            reuse=fast.reuse,
+            kl_decay=fast.kl_decay,
+            trpo=trust,
         )
         return dataclasses.replace(
             config,

@@ -42,6 +42,8 @@ class Fast:
     """None: the protocol's."""
     batch: int = 1000
     """State-action pairs an iteration."""
+    max_kl: float = 0.04
+    """Bound on the mean KL of a policy step at first."""
     kl_decay: float = 0.998
     """Factor on the KL bound an iteration."""
     bc_weight: float = 0.1
@@ -60,6 +62,8 @@ class Fast:
     """Added to the Fisher matrix's diagonal."""
     fisher: float = 0.5
     """Share of the pairs on which the Fisher matrix is taken."""
+    gae_lambda: float = 0.97
+    """Lambda of generalised advantage estimation."""
 
 
 SMALL = Fast(bc_weight=0.3, bc_decay=0.999, reuse=1, std=())
@@ -69,7 +73,9 @@ FAST: dict[str, Fast] = {
     "MountainCar": dataclasses.replace(SMALL, steps=145_000, penalty=10.0, reuse=3),
     "Reacher": dataclasses.replace(SMALL, steps=300_000),
     "HalfCheetah": Fast(reward_form="airl", kl_decay=1.0),  # never ends: the sign is free, and no gait can be lost
-    "Walker2d": Fast(steps=2_000_000, batch=2000, kl_decay=0.9985),  # a gait soon lost
+    "Walker2d": Fast(  # a gait soon lost: long steps find it, short ones keep it
+        steps=2_000_000, batch=2000, max_kl=0.08, penalty=1.0, gae_lambda=0.95
+    ),
     "Humanoid": Fast(steps=800_000, batch=2000, momentum=0.8, damping=10.0, fisher=0.2),  # more weights than pairs
 }
 """By the task's name without its version; any other task follows Fast()."""
