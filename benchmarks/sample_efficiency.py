@@ -10,8 +10,8 @@ mean over 50 episodes is at least 90 % of the stochastic expert's. An evaluation
 there if these reach less than 70 % of the mark. Evaluation counts neither as steps nor as seconds.
 
 One process a run, `--jobs` at a time, each on one thread. Raw results go to docs/benchmarks/sample_efficiency.jsonl,
-a line a run; runs that are there already, with the expert of today, are not repeated. The page
-docs/benchmarks/sample_efficiency.md is made of all of them.
+a line a run; runs that are there already, with today's expert and settings, are not repeated. A row of the page
+docs/benchmarks/sample_efficiency.md holds the runs of its latest line's settings.
 """
 
 import dataclasses
@@ -35,6 +35,7 @@ from deep.expert import recorded
 from deep.imitator import Imitator
 from deep.learner import torch_generator
 from deep.result import evaluate_policy
+from deep.sweep_grid import completed
 
 FOLDER = Path(__file__).parent.parent / "docs" / "benchmarks"
 RAW, PAGE = (FOLDER / f"sample_efficiency.{ending}" for ending in ("jsonl", "md"))
@@ -153,6 +154,17 @@ def lines(request: Request) -> list[dict]:
     return [x for x in found if x["plain"] == request.plain and x["expert"] == returned(x["env"])]
 
 
+def settings(config: dict) -> dict:
+    """A stored configuration in today's terms, without its seed."""
+    return {k: v for k, v in completed("gail", config).items() if k != "seed"}
+
+
+def of_today(line: dict) -> bool:
+    """Whether the line's settings are those that this program would run it with now."""
+    request = Request(steps=line["config"]["steps"], plain=line["plain"])
+    return settings(line["config"]) == settings(as_dict(configuration(request, line["env"], line["seed"])))
+
+
 def returned(env: str) -> float | None:
     """The mean return of the bundled expert, stochastic; None where there is none."""
     record = recorded(env)
@@ -170,6 +182,7 @@ def table(request: Request) -> str:
     for env in request.envs:
         for budget in sorted({x["config"]["steps"] for x in found if x["env"] == env}):
             mine = [x for x in found if (x["env"], x["config"]["steps"]) == (env, budget)]
+            mine = [x for x in mine if settings(x["config"]) == settings(mine[-1]["config"])]
             rows.append(f"| {env} | {budget:,} | {len(mine)} | {' | '.join(spreads(mine))} |")
     return "\n".join(rows)
 
@@ -214,7 +227,7 @@ def main(request: Request) -> None:
     if request.single:
         print(json.dumps(one(request, request.envs[0], request.seeds[0])))
         return
-    done = {(x["env"], x["seed"]) for x in lines(request) if x["config"]["steps"] == request.steps}
+    done = {(x["env"], x["seed"]) for x in lines(request) if x["config"]["steps"] == request.steps and of_today(x)}
     cells = [] if request.table else [(e, s) for s in request.seeds for e in request.envs if (e, s) not in done]
 
     def launch(cell: tuple[str, int]) -> None:

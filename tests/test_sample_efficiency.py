@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from deep.config import gail_defaults
+from deep.config import as_dict, gail_defaults
 from deep.evaluate import Returns
 
 
@@ -89,3 +89,18 @@ def test_the_table_shows_median_range_and_what_never_arrived(program, tmp_path, 
     page = program.page(program.Request())
     assert row in page and page.index("## The fast preset") < page.index(row) < page.index("## Plain GAIL")
     assert program.page(program.Request(envs=("Walker2d-v4",))) == page  # a run of one task loses none of the others
+
+
+def test_a_run_with_earlier_settings_is_done_again_and_leaves_the_table(program, tmp_path, monkeypatch):
+    now = as_dict(program.configuration(program.Request(plain=True), "Hopper-v4", 101))
+    before = now | {"learner": now["learner"] | {"gae_lambda": 0.5}}
+    line = {"env": "Hopper-v4", "seed": 101, "plain": True, "expert": 1000.0}
+    line |= {f"{kind}_{unit}": 1000.0 for kind in program.KINDS for unit in ("steps", "seconds", "final")}
+    old, new = line | {"config": before}, line | {"config": now, "seed": 102}
+    assert program.of_today(new) and not program.of_today(old)
+    raw = tmp_path / "raw.jsonl"
+    raw.write_text("".join(json.dumps(x) + "\n" for x in (old, old | {"seed": 102}, new)))
+    monkeypatch.setattr(program, "RAW", raw)
+    monkeypatch.setattr(program, "recorded", lambda env: {"stochastic": {"mean": 1000.0}})
+    (row,) = program.table(program.Request(plain=True)).splitlines()[2:]
+    assert row.startswith("| Hopper-v4 | 1,000,000 | 1 |")
