@@ -183,7 +183,8 @@ def table(request: Request) -> str:
         for budget in sorted({x["config"]["steps"] for x in found if x["env"] == env}):
             mine = [x for x in found if (x["env"], x["config"]["steps"]) == (env, budget)]
             mine = [x for x in mine if settings(x["config"]) == settings(mine[-1]["config"])]
-            rows.append(f"| {env} | {budget:,} | {len(mine)} | {' | '.join(spreads(mine))} |")
+            name = env if of_today(mine[-1]) else f"{env}, earlier settings"
+            rows.append(f"| {name} | {budget:,} | {len(mine)} | {' | '.join(spreads(mine))} |")
     return "\n".join(rows)
 
 

@@ -82,6 +82,7 @@ def test_the_table_shows_median_range_and_what_never_arrived(program, tmp_path, 
     raw.write_text("".join(json.dumps(x) + "\n" for x in [*lines, *others]))
     monkeypatch.setattr(program, "RAW", raw)
     monkeypatch.setattr(program, "recorded", lambda env: {"stochastic": {"mean": 1000.0}})
+    monkeypatch.setattr(program, "of_today", lambda line: True)
     row, apart = program.table(program.Request()).splitlines()[2:]
     assert apart.startswith("| Hopper-v4 | 2,000,000 | 1 | 200k (200k to 200k) |")
     expected = ["Hopper-v4", "1,000,000", "3", *["300k (200k to never)"] * 2, *["31 (20 to never)"] * 2]
@@ -104,3 +105,6 @@ def test_a_run_with_earlier_settings_is_done_again_and_leaves_the_table(program,
     monkeypatch.setattr(program, "recorded", lambda env: {"stochastic": {"mean": 1000.0}})
     (row,) = program.table(program.Request(plain=True)).splitlines()[2:]
     assert row.startswith("| Hopper-v4 | 1,000,000 | 1 |")
+    raw.write_text(json.dumps(old) + "\n")
+    (row,) = program.table(program.Request(plain=True)).splitlines()[2:]
+    assert row.startswith("| Hopper-v4, earlier settings | 1,000,000 | 1 |")
