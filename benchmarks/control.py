@@ -126,15 +126,23 @@ def cell(found: list[Line], digits: int) -> str:
     return f"{middle} ({low} to {high})"
 
 
+def of_today(line: Line) -> bool:
+    """Whether the line's settings are those that this program would run it with now."""
+    config = from_dict(GailConfig, line["config"])
+    return config == configuration(config.env, config.steps, line["kind"], config.reward_form, config.seed)
+
+
 def table(found: list[Line]) -> str:
-    """One row for each task, number of steps and kind of demonstrations."""
+    """One row for each task, number of steps and kind of demonstrations; settings of today where there are such."""
     rows = [f"| task | demonstrations | {' | '.join(FORMS)} | seeds |", f"| --- | --- |{' --- |' * (len(FORMS) + 1)}"]
     for env, steps in dict.fromkeys((line["env"], line["config"]["steps"]) for line in found):
         here = [m for m in found if (m["env"], m["config"]["steps"]) == (env, steps)]
+        now = [m for m in here if of_today(m)]
+        name, here = (env, now) if now else (f"{env} with earlier settings", here)
         expert = recorded(env)
         random, best = (expert[k]["mean"] for k in ("random", "stochastic"))
         digits = 1 if abs(best) < 50 else 0
-        heads = (f"{env}, {steps:,} steps", f"random {random:,.{digits}f}, expert {best:,.{digits}f}", "")
+        heads = (f"{name}, {steps:,} steps", f"random {random:,.{digits}f}, expert {best:,.{digits}f}", "")
         for head, kind in zip(heads, KINDS, strict=True):
             row = [m for m in here if m["kind"] == kind]
             cells = [cell([m for m in row if m["config"]["reward_form"] == form], digits) for form in FORMS]
