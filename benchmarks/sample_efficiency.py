@@ -11,7 +11,7 @@ there if these reach less than 70 % of the mark. Evaluation counts neither as st
 
 One process a run, `--jobs` at a time, each on one thread. Raw results go to docs/benchmarks/sample_efficiency.jsonl,
 a line a run; runs that are there already, with today's expert and settings, are not repeated. A row of the page
-docs/benchmarks/sample_efficiency.md holds the runs of its latest line's settings.
+docs/benchmarks/sample_efficiency.md holds the runs of today's settings, or says that there are only earlier ones.
 """
 
 import dataclasses
@@ -29,13 +29,12 @@ import torch
 import tyro
 
 from deep import run
-from deep.config import GailConfig, as_dict, gail_defaults
+from deep.config import GailConfig, as_dict, from_dict, gail_defaults
 from deep.evaluate import Returns, evaluate
 from deep.expert import recorded
 from deep.imitator import Imitator
 from deep.learner import torch_generator
 from deep.result import evaluate_policy
-from deep.sweep_grid import completed
 
 FOLDER = Path(__file__).parent.parent / "docs" / "benchmarks"
 RAW, PAGE = (FOLDER / f"sample_efficiency.{ending}" for ending in ("jsonl", "md"))
@@ -154,15 +153,10 @@ def lines(request: Request) -> list[dict]:
     return [x for x in found if x["plain"] == request.plain and x["expert"] == returned(x["env"])]
 
 
-def settings(config: dict) -> dict:
-    """A stored configuration in today's terms, without its seed."""
-    return {k: v for k, v in completed("gail", config).items() if k != "seed"}
-
-
 def of_today(line: dict) -> bool:
     """Whether the line's settings are those that this program would run it with now."""
-    request = Request(steps=line["config"]["steps"], plain=line["plain"])
-    return settings(line["config"]) == settings(as_dict(configuration(request, line["env"], line["seed"])))
+    config = from_dict(GailConfig, line["config"])
+    return config == configuration(Request(steps=config.steps, plain=line["plain"]), config.env, config.seed)
 
 
 def returned(env: str) -> float | None:
@@ -182,8 +176,8 @@ def table(request: Request) -> str:
     for env in request.envs:
         for budget in sorted({x["config"]["steps"] for x in found if x["env"] == env}):
             mine = [x for x in found if (x["env"], x["config"]["steps"]) == (env, budget)]
-            mine = [x for x in mine if settings(x["config"]) == settings(mine[-1]["config"])]
-            name = env if of_today(mine[-1]) else f"{env}, earlier settings"
+            now = [x for x in mine if of_today(x)]
+            name, mine = (env, now) if now else (f"{env}, earlier settings", mine)
             rows.append(f"| {name} | {budget:,} | {len(mine)} | {' | '.join(spreads(mine))} |")
     return "\n".join(rows)
 
