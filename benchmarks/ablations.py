@@ -20,7 +20,8 @@ import tyro
 from rich.console import Console
 
 from deep import stats, sweep_lines
-from deep.config import GailConfig, from_dict, gail_defaults
+from deep.config import GailConfig, gail_defaults
+from deep.config_values import from_dict
 from deep.result import normalised
 from deep.run import write_atomic
 from deep.sweep import command, missing, sweep

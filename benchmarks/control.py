@@ -30,7 +30,8 @@ import torch
 import tyro
 
 from deep import demos, envs, run, sweep_lines
-from deep.config import GailConfig, as_dict, from_dict, gail_defaults, protocol
+from deep.config import GailConfig, gail_defaults, protocol
+from deep.config_values import as_dict, from_dict
 from deep.evaluate import random_actions
 from deep.expert import recorded
 from deep.imitator import Imitator

@@ -158,7 +158,8 @@ def check_demos(path: Path, kind: Any = None) -> None:
 def check_run(folder: Path) -> None:
     """Every reader of a run folder's JSON."""
     from deep import run
-    from deep.config import GailConfig, from_dict
+    from deep.config import GailConfig
+    from deep.config_values import from_dict
     from deep.expert import recorded
 
     record, config = run.Run.open(folder, "gail")

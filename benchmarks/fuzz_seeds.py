@@ -145,7 +145,8 @@ def _safetensors(folder: Path, rng: np.random.Generator) -> list[Case]:
 
 
 def _json(folder: Path, rng: np.random.Generator) -> list[Case]:
-    from deep.config import as_dict, gail_defaults
+    from deep.config import gail_defaults
+    from deep.config_values import as_dict
 
     config = {"command": "gail", "config": as_dict(gail_defaults("CartPole-v0")), "versions": {}, "commit": None}
     metrics = "".join(json.dumps({"iteration": i, "env_steps": 100 * i, "kl": 0.01 / i}) + "\n" for i in range(1, 4))

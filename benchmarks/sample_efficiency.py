@@ -29,7 +29,8 @@ import torch
 import tyro
 
 from deep import run
-from deep.config import GailConfig, as_dict, from_dict, gail_defaults
+from deep.config import GailConfig, gail_defaults
+from deep.config_values import as_dict, from_dict
 from deep.evaluate import Returns, evaluate
 from deep.expert import recorded
 from deep.imitator import Imitator

@@ -17,7 +17,8 @@ from rich.console import Console
 
 from deep import demos, envs, run
 from deep.cli import main_guard, parse
-from deep.config import BcConfig, CloningConfig, as_dict, cloning_defaults
+from deep.config import BcConfig, CloningConfig, cloning_defaults
+from deep.config_values import as_dict
 from deep.expert import recorded
 from deep.learner import torch_generator
 from deep.nets import GaussianPolicy, Policy, make_policy

@@ -22,7 +22,8 @@ from rich.console import Console
 
 from deep import demos, envs, run
 from deep.cli import main_guard
-from deep.config import ExpertConfig, as_flags, from_dict, protocol
+from deep.config import ExpertConfig, protocol
+from deep.config_values import as_flags, from_dict
 from deep.evaluate import Returns
 from deep.expert import DATA, Expert
 from deep.learner import torch_generator

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Generic, TypeVar
 import torch
 import tyro
 
-from deep.config import from_dict
+from deep.config_values import from_dict
 from deep.envs import SimulatorFault
 from deep.run import Interrupted, Run
 

@@ -5,11 +5,9 @@ Ho & Ermon (2016) and the authors' configuration files. A preset only sets defau
 """
 
 import dataclasses
-import types
-import typing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Literal
 
 from deep.costs import CostConfig, RewardForm
 from deep.costs_method import Method
@@ -20,7 +18,6 @@ from deep.value import ValueConfig
 from occmatch.losses import LOSSES
 
 Preset = Literal["fast", "paper"]
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -192,6 +189,7 @@ def gail_defaults(env: str = "Walker2d-v4", preset: Preset = "fast") -> GailConf
         expert_units=False,
         eval_every=50 * p.batch,
         learner=LearnerConfig(
+            simulators=max(32, p.batch // 400),  # the paper's pairs an iteration exactly; many share a policy's call
             batch=p.batch,
             gamma=0.995,
             gae_lambda=0.97,
@@ -230,73 +228,3 @@ class ExpertConfig:
         )
     )
     """Policy improvement."""
-
-
-def as_flags(config: Any, defaults: Any, prefix: str = "--") -> list[str]:
-    """The command-line flags that turn one configuration into another."""
-    flags: list[str] = []
-    for f in dataclasses.fields(config):
-        new, old = getattr(config, f.name), getattr(defaults, f.name)
-        name = prefix + f.name.replace("_", "-")
-        if dataclasses.is_dataclass(new):
-            flags += as_flags(new, old, name + ".")
-        elif new != old and isinstance(new, bool):
-            flags.append(name if new else prefix + "no-" + f.name.replace("_", "-"))
-        elif new != old:
-            flags += [name, *(str(v) for v in (new if isinstance(new, tuple) else (new,)))]
-    return flags
-
-
-def as_dict(config: Any) -> dict[str, Any]:
-    """A configuration as JSON values."""
-
-    def plain(value: Any) -> Any:
-        if isinstance(value, dict):
-            return {k: plain(v) for k, v in value.items()}
-        if isinstance(value, tuple):
-            return [plain(v) for v in value]
-        return str(value) if isinstance(value, Path) else value
-
-    return plain(dataclasses.asdict(config))
-
-
-def from_dict(kind: type[T], values: dict[str, Any]) -> T:
-    """Inverse of as_dict; ValueError for a key that the configuration does not have, or a value of another type."""
-    if not isinstance(values, dict):
-        raise ValueError(f"config.json: {kind.__name__} must be settings by name, but is {str(values)[:60]!a}")
-    hints = typing.get_type_hints(kind)
-    known = {f.name for f in dataclasses.fields(kind)}  # type: ignore[arg-type]
-    for name in values:
-        if name not in known:
-            raise ValueError(f"config.json: {name} is not a setting of {kind.__name__}")
-
-    def typed(hint: Any, value: Any) -> Any:
-        if dataclasses.is_dataclass(hint):
-            return from_dict(typing.cast(type, hint), value)
-        if isinstance(value, list):
-            return tuple(value)
-        return Path(value) if isinstance(value, str) and Path in (hint, *typing.get_args(hint)) else value
-
-    for name, value in values.items():
-        if not _fits(hints[name], value):
-            kind_name = getattr(hints[name], "__name__", hints[name])
-            raise ValueError(f"config.json: {name} must be of type {kind_name}, but is {str(value)[:60]!a}")
-    return kind(**{name: typed(hints[name], value) for name, value in values.items()})
-
-
-def _fits(hint: Any, value: Any) -> bool:
-    """Whether a JSON value is one of that type; names of a Literal are left to the checks of the setting itself."""
-    arguments = typing.get_args(hint)
-    if typing.get_origin(hint) in (typing.Union, types.UnionType):
-        return any(_fits(argument, value) for argument in arguments)
-    if typing.get_origin(hint) is tuple:
-        return isinstance(value, list | tuple) and all(_fits(arguments[0], entry) for entry in value)
-    if typing.get_origin(hint) is typing.Literal:
-        return any(_fits(type(argument), value) for argument in arguments)
-    if hint is float:
-        return isinstance(value, int | float) and not isinstance(value, bool)
-    if hint is Path:
-        return isinstance(value, str)
-    if hint in (int, str, bool, types.NoneType):
-        return type(value) is hint
-    return True

@@ -20,7 +20,8 @@ from torch import Tensor
 from deep import envs, progress, run, tracking
 from deep.averaging import Averaged
 from deep.cli import main_guard, parse
-from deep.config import ExpertConfig, as_dict
+from deep.config import ExpertConfig
+from deep.config_values import as_dict
 from deep.learner import Learner, below
 from deep.nets import GaussianPolicy, Policy, make_policy
 from deep.run import Metrics, Run

@@ -16,7 +16,8 @@ from rich.console import Console
 
 from deep import progress, run, tracking
 from deep.cli import main_guard, parse
-from deep.config import GailConfig, as_dict, gail_defaults
+from deep.config import GailConfig, gail_defaults
+from deep.config_values import as_dict
 from deep.expert import recorded
 from deep.imitator import Imitator
 from deep.result import PERIODIC, compare, evaluate_policy, learning_curve, normalised, steps_to, table

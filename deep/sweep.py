@@ -23,7 +23,8 @@ from rich.console import Console
 
 from deep import sweep_lines
 from deep.cli import main_guard
-from deep.config import GailConfig, Preset, as_flags, cloning_defaults, gail_defaults
+from deep.config import GailConfig, Preset, cloning_defaults, gail_defaults
+from deep.config_values import as_flags
 from deep.envs.native import cores
 from deep.sweep_display import Display
 from deep.sweep_grid import METHODS, TASKS, Cell, Method, completed, grid, identity

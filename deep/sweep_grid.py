@@ -15,7 +15,8 @@ from typing import Any, Literal
 import tyro
 
 from deep import demos
-from deep.config import CloningConfig, GailConfig, Preset, as_dict, cloning_defaults, from_dict, gail_defaults, protocol
+from deep.config import CloningConfig, GailConfig, Preset, cloning_defaults, gail_defaults, protocol
+from deep.config_values import as_dict, from_dict
 
 Method = Literal["gail", "bc", "fem", "gtal"]
 METHODS: tuple[Method, ...] = ("gail", "bc", "fem", "gtal")

@@ -16,7 +16,8 @@ from pathlib import Path
 import torch
 
 from deep import envs, run
-from deep.config import CloningConfig, ExpertConfig, GailConfig, from_dict
+from deep.config import CloningConfig, ExpertConfig, GailConfig
+from deep.config_values import from_dict
 from deep.expert import load_into
 from deep.learner import below
 from deep.nets import Policy, make_policy

@@ -3,7 +3,7 @@
 import pytest
 
 from deep import sweep_lines
-from deep.config import as_dict
+from deep.config_values import as_dict
 
 
 @pytest.fixture

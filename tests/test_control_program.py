@@ -2,7 +2,7 @@
 
 import pytest
 
-from deep.config import as_dict
+from deep.config_values import as_dict
 
 
 @pytest.fixture

@@ -12,7 +12,8 @@ import pytest
 import torch
 
 from deep import envs, run
-from deep.config import ExpertConfig, LearnerConfig, as_dict
+from deep.config import ExpertConfig, LearnerConfig
+from deep.config_values import as_dict
 from deep.demos import DemoError, __main__, bundled, load, sb3
 from deep.envs import EnvSpec
 from deep.expert import Expert

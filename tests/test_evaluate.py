@@ -10,7 +10,8 @@ import pytest
 from rich.console import Console
 
 from deep import assess, bc, demos, envs, expert, run, trained
-from deep.config import BcConfig, CloningConfig, ExpertConfig, as_dict, cloning_defaults
+from deep.config import BcConfig, CloningConfig, ExpertConfig, cloning_defaults
+from deep.config_values import as_dict
 from deep.distance_kernel import Discrepancy
 from deep.evaluate import __main__ as command
 from deep.evaluate import evaluate, random_actions

@@ -17,7 +17,8 @@ import torch
 
 from deep import bc, demos, envs, expert, gail
 from deep.cli import main_guard, parse
-from deep.config import ExpertConfig, GailConfig, as_dict, as_flags, from_dict, gail_defaults
+from deep.config import ExpertConfig, GailConfig, gail_defaults
+from deep.config_values import as_dict, as_flags, from_dict
 from deep.evaluate import evaluate
 from deep.imitator import Imitator
 from deep.learner import LearnerConfig
@@ -140,6 +141,7 @@ def test_presets_are_defaults_that_flags_override() -> None:
     paper = gail_defaults("Hopper-v4", "paper")
     assert (paper.learner.batch, paper.steps, paper.learner.gamma) == (50_000, 25_000_000, 0.995)
     assert (paper.cost.lr, paper.cost.steps, paper.cost.entropy_bonus, paper.bc_init) == (0.01, 1, 1e-3, False)
+    assert paper.learner.simulators * paper.learner.steps == 50_000
     assert gail_defaults("Humanoid-v4", "paper").steps == 75_000_000
     assert gail_defaults("MountainCar-v0", "paper").reward_form == "logd"
     assert gail_defaults("Reacher-v4", "paper").subsample == 1
@@ -158,6 +160,7 @@ def test_the_fast_preset_says_what_differs_by_task(task: str) -> None:
     )  # fmt: skip
     assert (config.bc_weight, config.bc_decay, config.std) == (fast.bc_weight, fast.bc_decay, fast.std)
     assert (trust.momentum, trust.damping, trust.fisher_fraction) == (fast.momentum, fast.damping, fast.fisher)
+    assert (trust.max_kl, learner.gae_lambda) == (fast.max_kl, fast.gae_lambda)
     assert config.cost.gradient_penalty == fast.penalty
     paper = protocol(task)
     assert config.steps <= 0.1 * paper.batch * paper.iterations  # what the evaluation promises

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from deep import report, report_cells, report_csv, report_figures, report_text
-from deep.config import GailConfig, as_dict, from_dict
+from deep.config import GailConfig
+from deep.config_values import as_dict, from_dict
 from deep.report_cells import expected, published, results
 from deep.sweep_grid import METHODS, TASKS, cell, identity
 

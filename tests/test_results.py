@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from deep.config import GailConfig, from_dict
+from deep.config import GailConfig
+from deep.config_values import from_dict
 from deep.report import collect, differences, texts
 from deep.report_cells import results
 

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from deep import run
-from deep.config import GailConfig, from_dict
+from deep.config import GailConfig
+from deep.config_values import from_dict
 from deep.envs import EnvSpec
 from deep.expert import load_into, recorded
 from deep.nets import GaussianPolicy

@@ -6,7 +6,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from deep.config import as_dict, gail_defaults
+from deep.config import gail_defaults
+from deep.config_values import as_dict
 from deep.evaluate import Returns
 
 

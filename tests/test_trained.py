@@ -10,7 +10,8 @@ import torch
 from rich.console import Console
 
 from deep import bc, expert, gail, run, trained
-from deep.config import BcConfig, ExpertConfig, as_dict, cloning_defaults, gail_defaults
+from deep.config import BcConfig, ExpertConfig, cloning_defaults, gail_defaults
+from deep.config_values import as_dict
 from deep.imitator import Imitator
 from deep.learner import LearnerConfig
 from deep.result import evaluate_policy
