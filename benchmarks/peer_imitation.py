@@ -46,16 +46,16 @@ def rounds(arguments: argparse.Namespace) -> list[float]:
         parallel=arguments.parallel,
         post_wrappers=[lambda env, _: RolloutInfoWrapper(env)],
     )
-    pairs = expert(arguments.pairs)
+    pairs, steps = expert(arguments.pairs), -(-arguments.batch // arguments.simulators)
     trainer = GAIL(
         demonstrations=pairs,
         demo_batch_size=len(pairs),
         venv=venv,
-        gen_algo=TRPO("MlpPolicy", venv, n_steps=arguments.steps, seed=arguments.seed),
+        gen_algo=TRPO("MlpPolicy", venv, n_steps=steps, seed=arguments.seed),
         reward_net=BasicRewardNet(venv.observation_space, venv.action_space, normalize_input_layer=RunningNorm),
         allow_variable_horizon=True,
     )
-    batch = arguments.steps * arguments.simulators
+    batch = steps * arguments.simulators
     ends: list[float] = []
     trainer.train(batch * (arguments.rounds + 1), callback=lambda _: ends.append(time.perf_counter()))
     venv.close()
@@ -68,7 +68,7 @@ def main() -> None:
     parser.add_argument("--pairs", required=True, help="npz with the expert's obs [N, O] and acts [N, U]")
     parser.add_argument("--simulators", type=int, default=8, help="simulators (8 is the peer's default)")
     parser.add_argument("--parallel", action="store_true", help="a process for each simulator")
-    parser.add_argument("--steps", type=int, default=252, help="steps of each simulator in a batch")
+    parser.add_argument("--batch", type=int, default=2016, help="environment steps in a round, at least")
     parser.add_argument("--rounds", type=int, default=3, help="timed rounds")
     parser.add_argument("--seed", type=int, default=0, help="seed")
     parser.add_argument("--torch-threads", type=int, default=1, help="threads of torch")

@@ -8,8 +8,8 @@ ceiling      physics alone: the collection's own actions replayed from its own s
 collection   the same steps as the training loop collects them: policy, observations, rewards, resets.
 training     whole iterations of GAIL with each preset; no evaluation, no checkpoint. The fast preset looks at several
              small batches a step to need fewer of them; the published one looks at 50,000 pairs, once.
-peer         GAIL of HumanCompatibleAI/imitation with sb3-contrib's TRPO on the same pairs (see peer_imitation.py),
-             beside the first preset.
+peer         GAIL of HumanCompatibleAI/imitation with sb3-contrib's TRPO on the same pairs, with as many environment
+             steps an iteration (see peer_imitation.py).
 
 The four take turns. A cell is the median over rounds with its range; a ratio is taken within a round. Shares are of
 training's clock. The value fit runs beside the rest and is no part of the sum: only waiting for it is.
@@ -31,9 +31,10 @@ from unittest.mock import patch
 
 import numpy as np
 import tyro
+from throughput_page import BESIDE, PARTS, Round, report
 
 import deep.learner
-from deep import costs, demos, envs, run, trpo, value
+from deep import costs, demos, envs, trpo, value
 from deep.cli import main_guard
 from deep.config import GailConfig, Preset, gail_defaults
 from deep.envs.native import TASKS
@@ -42,12 +43,7 @@ from deep.imitator import Imitator
 REPORT = Path(__file__).parent.parent / "docs" / "benchmarks" / "throughput.md"
 PEER = Path(__file__).parent / "peer_imitation.py"
 PAIRS = 200  # what 4 subsampled trajectories hold (Section 6 of the paper)
-PARTS = ("simulate", "policy", "cost fit", "values and GAE", "TRPO step", "waiting for the value fit")
-BESIDE = "value fit"
-NOT_INSTALLED, FAILED, ABOVE = "not installed", "failed", "above"
-INSTALL = """python3.11 -m venv PEER
-PEER/bin/pip install torch==2.13.0
-PEER/bin/pip install imitation==1.0.1 sb3-contrib==2.2.1 mujoco==3.2.7 imageio 'numpy<2' 'setuptools<81'"""
+NOT_INSTALLED, FAILED = "not installed", "failed"
 
 
 @dataclass(frozen=True)
@@ -76,17 +72,6 @@ class Request:
     """Give each of the peer's simulators a process."""
     out: Path = REPORT
     """The report."""
-
-
-@dataclass(frozen=True)
-class Round:
-    """Environment steps a second, and seconds of each part of training as shares of its clock."""
-
-    ceiling: float
-    collection: float
-    training: float
-    peer: float | str
-    shares: dict[str, float]
 
 
 class Clock:
@@ -175,12 +160,12 @@ def training(imitator: Imitator, iterations: int) -> tuple[float, dict[str, floa
     return steps / seconds, {part: s / seconds for part, s in (spent | {BESIDE: clock.seconds[BESIDE]}).items()}
 
 
-def peer(request: Request, env: str, pairs: Path, versions: dict[str, str]) -> float | str:
-    """The peer's steps a second, or why there are none; its versions go to `versions`."""
+def peer(request: Request, env: str, batch: int, pairs: Path, versions: dict[str, str]) -> float | str:
+    """The peer's steps a second in rounds of `batch` steps, or why there are none; its versions go to `versions`."""
     if request.peer_python is None:
         return NOT_INSTALLED
     command = [str(request.peer_python), str(PEER), "--env", env, "--pairs", str(pairs)]
-    command += ["--rounds", str(request.peer_rounds), "--seed", str(request.seed)]
+    command += ["--rounds", str(request.peer_rounds), "--seed", str(request.seed), "--batch", str(batch)]
     command += ["--parallel"] if request.peer_parallel else []
     found = subprocess.run(command, capture_output=True, text=True)
     if found.returncode:
@@ -216,78 +201,16 @@ def measure(request: Request, env: str, preset: Preset, folder: Path, versions: 
     np.savez(pairs, obs=imitator.pairs.obs, acts=imitator.pairs.acts)
     while imitator.env_steps < request.warmup:
         imitator.iterate()
-    iterations, found = -(-request.steps // (imitator.env_steps // imitator.iteration)), []
+    batch = imitator.env_steps // imitator.iteration
+    iterations, found = -(-request.steps // batch), []
     for _ in range(request.rounds):
         ceiling, collection = physics(imitator, iterations)
         speed, shares = training(imitator, iterations)
-        other = peer(request, env, pairs, versions) if preset == request.presets[0] else ABOVE
+        other = peer(request, env, batch, pairs, versions)
         found.append(Round(ceiling, collection, speed, other, shares))
         print(f"{env} {preset}: {found[-1]}", file=sys.stderr, flush=True)
     imitator.close()
     return found
-
-
-def cell(values: list[float], form: Callable[[float], str]) -> str:
-    """Median and range."""
-    return f"{form(statistics.median(values))} ({form(min(values))} to {form(max(values))})"
-
-
-def speeds(results: dict[tuple[str, Preset], list[Round]]) -> list[str]:
-    """The table of steps a second."""
-    rows = [
-        "| task | preset | ceiling | collection | training | training / ceiling | peer | training / peer |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- |",
-    ]
-    for (env, preset), found in results.items():
-        cells = [env if demos.bundled(env) else f"{env} (*)", preset]
-        cells += [
-            cell([getattr(r, name) for r in found], "{:,.0f}".format) for name in ("ceiling", "collection", "training")
-        ]
-        cells.append(cell([r.training / r.ceiling for r in found], "{:.2f}".format))
-        missing = next((r.peer for r in found if isinstance(r.peer, str)), None)
-        if missing:
-            cells += [missing, "-"]
-        else:
-            cells.append(cell([r.peer for r in found], "{:,.0f}".format))
-            cells.append(cell([r.training / r.peer for r in found], "{:.1f}".format))
-        rows.append("| " + " | ".join(cells) + " |")
-    return rows
-
-
-def parts(results: dict[tuple[str, Preset], list[Round]]) -> list[str]:
-    """The table of shares, and how much of the value fit the collection hid."""
-    names = (*PARTS, "rest", BESIDE)
-    rows = ["| task | preset | " + " | ".join(names) + " | of it hidden |", "| --- " * (len(names) + 3) + "|"]
-    for (env, preset), found in results.items():
-        median = {name: statistics.median(r.shares[name] for r in found) for name in names}
-        hidden = statistics.median(1 - r.shares[PARTS[-1]] / r.shares[BESIDE] for r in found)
-        rows.append(
-            f"| {env} | {preset} | " + " | ".join(f"{median[name]:.2f}" for name in names) + f" | {hidden:.2f} |"
-        )
-    return rows
-
-
-def report(
-    request: Request, results: dict[tuple[str, Preset], list[Round]], versions: dict[str, str], load: float
-) -> str:
-    """The whole page."""
-    used = {"commit": run.commit(), **run.versions(), "load before": round(load, 1)}
-    blocks = [
-        "# Throughput",
-        "Printed by `python benchmarks/throughput.py`; its first lines say what each column is. Environment steps a\n"
-        f"second, median over {request.rounds} rounds (least to most), on {os.cpu_count()} cores.",
-        "\n".join(speeds(results)),
-        "(*) No bundled demonstrations: imitates a random policy."
-        if not all(demos.bundled(env) for env, _ in results)
-        else "",
-        "Shares of training's clock. The value fit runs in a thread beside the rest.",
-        "\n".join(parts(results)),
-        ", ".join(f"{name} {found}" for name, found in used.items()) + ".",
-        "Peer: " + ", ".join(f"{name} {found}" for name, found in versions.items()) + "." if versions else "",
-        "The peer's environment:",
-        f"```\n{INSTALL}\n```",
-    ]
-    return "\n\n".join(block for block in blocks if block) + "\n"
 
 
 def main(request: Request) -> None:
@@ -301,7 +224,7 @@ def main(request: Request) -> None:
     with tempfile.TemporaryDirectory() as folder:
         cells = [(env, preset) for env in request.envs for preset in request.presets]
         results = {cell: measure(request, *cell, Path(folder), versions) for cell in cells}
-    text = report(request, results, versions, load)
+    text = report(results, request.rounds, versions, load)
     request.out.parent.mkdir(parents=True, exist_ok=True)
     request.out.write_text(text)
     print(text)
