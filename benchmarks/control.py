@@ -123,7 +123,7 @@ def cell(found: list[Line], digits: int) -> str:
     returns = sorted(line["return_mean"] for line in found)
     if not returns:
         return ""
-    middle, low, high = (f"{r:,.{digits}f}" for r in (statistics.median(returns), returns[0], returns[-1]))
+    middle, low, high = (f"{r:z,.{digits}f}" for r in (statistics.median(returns), returns[0], returns[-1]))
     return f"{middle} ({low} to {high})"
 
 
