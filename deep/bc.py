@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from rich.console import Console
 
-from deep import demos, envs, run
+from deep import config_limits, demos, envs, run
 from deep.cli import main_guard, parse
 from deep.config import BcConfig, CloningConfig, cloning_defaults
 from deep.config_values import as_dict
@@ -135,6 +135,7 @@ def main(argv: list[str]) -> None:
     config = request.config
     if request.resume is not None:
         raise ValueError("resume must be left out: cloning takes seconds and is never resumed")
+    config_limits.check(config)
     expert_pairs(config, task(config.env))  # what cannot run fails here, before anything is written
     folder = request.out or run.new_folder(f"bc-{config.env}-s{config.seed}")
     record = Run.create(folder, "bc", as_dict(config))

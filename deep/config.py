@@ -7,7 +7,7 @@ Ho & Ermon (2016) and the authors' configuration files. A preset only sets defau
 import dataclasses
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 from deep.costs import CostConfig, RewardForm
 from deep.costs_method import Method
@@ -144,7 +144,9 @@ class GailConfig:
 
 
 def gail_defaults(env: str = "Walker2d-v4", preset: Preset = "fast") -> GailConfig:
-    """The configuration that a preset means for a task."""
+    """The configuration that a preset means for a task; ValueError for another name of a preset."""
+    if preset not in get_args(Preset):
+        raise ValueError(f"preset must be one of {', '.join(get_args(Preset))}, but is {preset!r}")
     p, fast = protocol(env), FAST.get(task_name(env), Fast())
     config = GailConfig(
         env=env,

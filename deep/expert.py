@@ -17,7 +17,7 @@ import torch
 from rich.console import Console
 from torch import Tensor
 
-from deep import envs, progress, run, tracking
+from deep import config_limits, envs, progress, run, tracking
 from deep.averaging import Averaged
 from deep.cli import main_guard, parse
 from deep.config import ExpertConfig
@@ -34,6 +34,7 @@ class Expert:
     """TRPO on the true cost, an iteration at a time."""
 
     def __init__(self, config: ExpertConfig) -> None:
+        config_limits.check(config)
         simulator_seed, learner_seed = np.random.SeedSequence(config.seed).spawn(2)
         simulator = envs.make(
             config.env,

@@ -121,20 +121,6 @@ def execute(config: GailConfig, record: Run, console: Console) -> dict[str, Any]
 
 def validate(config: GailConfig) -> None:
     """Refuse settings that cannot run, before anything is written; touches the files that the run will read."""
-    for name in ("steps", "final_episodes", "checkpoint_every"):
-        if getattr(config, name) < 1:
-            raise ValueError(f"{name} must be at least 1, but is {getattr(config, name)}")
-    if config.eval_every and config.eval_episodes < 1:
-        raise ValueError(f"eval_episodes must be at least 1, but is {config.eval_episodes}")
-    for name in ("entropy", "bc_weight"):
-        if not 0 <= getattr(config, name) < float("inf"):
-            raise ValueError(f"{name} must be finite and at least 0, but is {getattr(config, name)}")
-    if not 0 <= config.cost.linear_rate < float("inf"):
-        raise ValueError(f"cost.linear_rate must be finite and at least 0, but is {config.cost.linear_rate}")
-    if len(config.std) not in (0, 2) or not all(0 < std < float("inf") for std in config.std):
-        raise ValueError(f"std must be two positive finite numbers or none, but is {config.std}")
-    if not 0 <= config.std_hold < 1:
-        raise ValueError(f"std_hold must be at least 0 and below 1, but is {config.std_hold}")
     tracking.check(config.wandb)
     Imitator(config).close()
 

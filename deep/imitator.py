@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from deep import bc, costs, costs_method, diagnostics, envs
+from deep import bc, config_limits, costs, costs_method, diagnostics, envs
 from deep.averaging import Averaged
 from deep.config import GailConfig
 from deep.costs import Side
@@ -45,6 +45,9 @@ class Imitator:
     """GAIL on one task, an iteration at a time."""
 
     def __init__(self, config: GailConfig) -> None:
+        config_limits.check(config)
+        if len(config.std) not in (0, 2):
+            raise ValueError(f"std must be two numbers or none, but is {config.std}")
         # Independent streams; the first is that of expert_pairs, the fourth that of bc.CLONING.
         _, physics, learner, cloning, fitting, weights = np.random.SeedSequence(config.seed).spawn(6)
         self.config = config

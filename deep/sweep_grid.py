@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 import tyro
 
-from deep import demos
+from deep import config_limits, demos
 from deep.config import CloningConfig, GailConfig, Preset, cloning_defaults, gail_defaults, protocol
 from deep.config_values import as_dict, from_dict
 
@@ -140,7 +140,9 @@ def cell(
 def _flagged(config: Any, method: str, flags: tuple[str, ...]) -> Any:
     if not flags:
         return config
-    return tyro.cli(type(config), default=config, args=list(flags), prog=f"python -m deep.sweep ... -- ({method})")
+    found = tyro.cli(type(config), default=config, args=list(flags), prog=f"python -m deep.sweep ... -- ({method})")
+    config_limits.check(found)
+    return found
 
 
 def grid(
