@@ -179,7 +179,9 @@ def gail_defaults(env: str = "Walker2d-v4", preset: Preset = "fast") -> GailConf
             bc_weight=fast.bc_weight,
             bc_decay=fast.bc_decay,
             learner=learner,
-            cost=dataclasses.replace(config.cost, gradient_penalty=fast.penalty),
+            cost=dataclasses.replace(
+                config.cost, lr=fast.cost_lr, steps=fast.cost_steps, gradient_penalty=fast.penalty
+            ),
         )
     return dataclasses.replace(
         config,

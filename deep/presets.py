@@ -56,6 +56,10 @@ class Fast:
     """Deviation of a Gaussian policy while it learns and at the end; empty: learned."""
     penalty: float = 3.0
     """Weight of the margin net's gradient penalty."""
+    cost_lr: float = 3e-4
+    """Learning rate of the margin net."""
+    cost_steps: int = 5
+    """Adam steps of the margin net an iteration."""
     momentum: float = 0.0
     """Factor on the gradients of earlier policy steps."""
     damping: float = 0.1
@@ -73,8 +77,8 @@ FAST: dict[str, Fast] = {
     "MountainCar": dataclasses.replace(SMALL, steps=145_000, penalty=10.0, reuse=3),
     "Reacher": dataclasses.replace(SMALL, steps=300_000),
     "HalfCheetah": Fast(reward_form="airl", kl_decay=1.0),  # never ends: the sign is free, and no gait can be lost
-    "Walker2d": Fast(  # a gait soon lost: long steps find it, short ones keep it
-        steps=2_000_000, batch=2000, max_kl=0.08, penalty=1.0, gae_lambda=0.95
+    "Walker2d": Fast(  # a gait soon lost: long steps find it, short ones keep it; a sharp eye for the last tenth
+        steps=2_000_000, batch=2000, max_kl=0.08, penalty=1.0, cost_lr=1e-3, cost_steps=10, gae_lambda=0.95
     ),
     "Humanoid": Fast(steps=800_000, batch=2000, momentum=0.8, damping=10.0, fisher=0.2),  # more weights than pairs
 }

@@ -34,6 +34,8 @@ TASKS = (
 """The paper's nine tasks (Section 6) as Gymnasium has them today, from small to large."""
 EVALUATIONS = 10  # points of a learning curve
 WITHOUT_EFFECT = ("threads", "checkpoint_every", "demos")  # on the numbers; the demonstrations count by their bytes
+OF_MARGIN_NETS = ("hidden", "lr", "steps", "minibatch", "gradient_penalty", "entropy_bonus")  # of `cost`
+LINEAR: tuple[Method, ...] = ("fem", "gtal")  # have no margin net
 
 
 @dataclass(frozen=True)
@@ -83,6 +85,8 @@ class Cell:
 def identity(method: str, config: dict[str, Any], demonstrations: str) -> str:
     """Cell.identity of a stored configuration."""
     counted = {k: v for k, v in config.items() if k not in WITHOUT_EFFECT}
+    if method in LINEAR and isinstance(counted.get("cost"), dict):
+        counted["cost"] = {k: v for k, v in counted["cost"].items() if k not in OF_MARGIN_NETS}
     text = json.dumps([method, counted, demonstrations], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 

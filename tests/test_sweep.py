@@ -3,13 +3,16 @@
 import dataclasses
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.console import Console
 
 from deep import gail, sweep, sweep_display, sweep_grid, sweep_lines, sweep_run
+from deep.bc import BcConfig
 from deep.cli import parse
 from deep.config import GailConfig, gail_defaults, protocol
+from deep.costs import CostConfig
 from deep.imitator import Imitator
 from deep.run import Run, iterations
 from deep.sweep_grid import METHODS, TASKS, Cell, cell, grid
@@ -70,6 +73,27 @@ def test_identities_differ_just_where_the_numbers_may(tmp_path: Path) -> None:
     other.write_bytes(b"other demonstrations")
     others.append(Cell("gail", dataclasses.replace(base.config, demos=other)))
     assert len({c.identity() for c in [base, *others]}) == 1 + len(others)
+
+
+@pytest.mark.parametrize("method", ["fem", "gtal"])
+def test_settings_of_a_margin_net_do_not_count_where_there_is_none(method: str) -> None:
+    other = CostConfig(
+        hidden=(8,), lr=0.01, steps=1, minibatch=16, gradient_penalty=0.0, entropy_bonus=0.1, linear_rate=0.0
+    )
+
+    def iterated(made: Cell) -> list[dict[str, Any]]:
+        imitator = Imitator(dataclasses.replace(made.config, bc=BcConfig(epochs=2)))
+        found = [imitator.iterate() for _ in range(2)]
+        imitator.close()
+        return found
+
+    for kind in (method, "gail"):
+        base = small(kind)
+        changed = Cell(base.method, dataclasses.replace(base.config, cost=other))
+        assert (changed.identity() == base.identity()) == (kind != "gail")
+        assert (iterated(changed) == iterated(base)) == (kind != "gail")
+    led = dataclasses.replace(small(method).config, cost=CostConfig(linear_rate=0.1))
+    assert Cell(method, led).identity() != small(method).identity()
 
 
 @pytest.mark.parametrize("method", METHODS)
