@@ -8,7 +8,7 @@ of the mean KL at theta_old; the first trial step sqrt(2 delta / x'Fx) x lies on
 backtracking makes L rise and the true KL hold. In the paper this is Eq 18's step with A from the cost -c.
 
 With `momentum` the gradient is a sum over past steps, grad L + momentum * (the last sum). The advantages of a few
-thousand steps are mostly noise: of what a step gains on its own batch about a hundredth is left on a fresh one
+thousand steps are mostly noise: of what a step gains on its own batch about a twentieth is left on a fresh one
 (benchmarks/step_quality.py). Neighbouring steps share the signal and not the noise, so that adding them is like a
 larger batch, at the price of a vector.
 
