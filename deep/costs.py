@@ -35,7 +35,7 @@ LARGE = 1e18  # of a gradient's entry: its square, which Adam keeps, must be fin
 
 @dataclass(frozen=True)
 class CostConfig:
-    """How the cost is fitted; all but linear_rate is the margin net's."""
+    """How the cost is fitted; all but update_normaliser and linear_rate is the margin net's."""
 
     hidden: tuple[int, ...] = (100, 100)
     """Tanh units (Appendix B of the paper)."""
