@@ -81,13 +81,11 @@ class Request:
     """Only write the table."""
 
 
-def change(config: GailConfig, changes: Change) -> GailConfig:
+def change(config: Any, changes: Change) -> Any:
     """A configuration with settings changed, those of a part named with a dot."""
     for name, value in changes.items():
-        part, _, inner = name.rpartition(".")
-        if part:
-            value = dataclasses.replace(getattr(config, part), **{inner: value})
-        config = dataclasses.replace(config, **{part or inner: value})
+        head, _, rest = name.partition(".")
+        config = dataclasses.replace(config, **{head: change(getattr(config, head), {rest: value}) if rest else value})
     return config
 
 
