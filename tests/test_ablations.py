@@ -33,6 +33,9 @@ def test_settings_of_a_part_are_named_with_a_dot(ablations):
     found = ablations.change(base, {"learner.reuse": 5, "std": ()})
     assert found.learner.reuse == 5 and found.std == () and base.learner.reuse != 5
     assert ablations.change(found, {"learner.reuse": base.learner.reuse, "std": base.std}) == base
+    found = ablations.change(base, {"learner.trpo.max_kl": 0.5})
+    assert found.learner.trpo.max_kl == 0.5 and found.learner.reuse == base.learner.reuse
+    assert ablations.change(found, {"learner.trpo.max_kl": base.learner.trpo.max_kl}) == base
 
 
 def test_runs_become_a_table_and_are_not_repeated(ablations, tmp_path, capsys):
