@@ -102,7 +102,7 @@ class GailConfig:
     """Standard deviation of a Gaussian policy at first and at the end, in its action units; empty: learned.
     The averaged policy, which a run returns, has the last one throughout."""
     std_hold: float = 0.8
-    """Share of the run before it moves from the first to the last."""
+    """Share of the run before it moves from the first to the last; 1: never, while the policy learns."""
     bc_weight: float = 0.3
     """Weight of the demonstrations' mean log-likelihood per action dimension in the policy objective."""
     bc_decay: float = 0.999
@@ -176,6 +176,7 @@ def gail_defaults(env: str = "Walker2d-v4", preset: Preset = "fast") -> GailConf
         return dataclasses.replace(
             config,
             std=fast.std,
+            std_hold=fast.std_hold,
             bc_weight=fast.bc_weight,
             bc_decay=fast.bc_decay,
             learner=learner,

@@ -38,7 +38,7 @@ ANY = Range("finite", -float("inf"), with_low=False)
 LIMITS: dict[type, dict[str, Range]] = {
     BcConfig: {"lr": POSITIVE, "minibatch": COUNT, "validation": INSIDE, "epochs": COUNT, "patience": COUNT},
     CloningConfig: {"seed": SOME, "hidden": COUNT, "threads": SOME, "final_episodes": COUNT},
-    GailConfig: {"steps": COUNT, "seed": SOME, "bc_floor": ANY, "std": POSITIVE, "std_hold": BELOW_ONE}
+    GailConfig: {"steps": COUNT, "seed": SOME, "bc_floor": ANY, "std": POSITIVE, "std_hold": SHARE}
     | {"bc_weight": FINITE, "bc_decay": FACTOR, "average": BELOW_ONE, "entropy": FINITE}
     | {"threads": SOME, "eval_every": SOME, "eval_episodes": COUNT, "final_episodes": COUNT, "checkpoint_every": COUNT},
     ExpertConfig: {"steps": COUNT, "seed": SOME, "average": BELOW_ONE, "threads": SOME, "checkpoint_every": COUNT},

@@ -147,9 +147,9 @@ class Imitator:
         """Set the deviation of a Gaussian policy to what is due: config.std[0] for long, then down to config.std[1]."""
         if self.config.std and isinstance(self.policy, GaussianPolicy):
             first, last = self.config.std
-            hold = self.config.std_hold
-            moved = max(0.0, self.env_steps / self.config.steps - hold) / (1 - hold)
-            self.policy.log_std.fill_(math.log(first) + min(1.0, moved) * math.log(last / first))
+            hold, done = self.config.std_hold, min(1.0, self.env_steps / self.config.steps)
+            moved = (done - hold) / (1 - hold) if done > hold else 0.0
+            self.policy.log_std.fill_(math.log(first) + moved * math.log(last / first))
 
     @torch.no_grad()
     def _average(self) -> None:

@@ -54,6 +54,8 @@ class Fast:
     """Batches that a policy step looks at."""
     std: tuple[float, ...] = (0.3, 0.1)
     """Deviation of a Gaussian policy while it learns and at the end; empty: learned."""
+    std_hold: float = 0.8
+    """Share of the run before the deviation moves from the first to the last; 1: the last is for the result alone."""
     penalty: float = 3.0
     """Weight of the margin net's gradient penalty."""
     cost_lr: float = 3e-4
@@ -76,7 +78,9 @@ FAST: dict[str, Fast] = {
     "Acrobot": dataclasses.replace(SMALL, steps=145_000, penalty=10.0, reuse=3),
     "MountainCar": dataclasses.replace(SMALL, steps=145_000, penalty=10.0, reuse=3),
     "Reacher": dataclasses.replace(SMALL, steps=300_000),
-    "HalfCheetah": Fast(reward_form="airl", kl_decay=1.0),  # never ends: the sign is free, and no gait can be lost
+    "HalfCheetah": Fast(  # never ends: the sign is free, no gait can be lost, and noise never costs what it teaches
+        steps=2_000_000, reward_form="airl", kl_decay=1.0, std=(0.3, 0.05), std_hold=1.0
+    ),
     "Walker2d": Fast(  # a gait soon lost: long steps find it, short ones keep it; a sharp eye for the last tenth
         steps=2_000_000, batch=2000, max_kl=0.08, penalty=1.0, cost_lr=1e-3, cost_steps=10, gae_lambda=0.95
     ),

@@ -114,12 +114,16 @@ def test_reuse_must_be_positive() -> None:
         Recent(0)
 
 
+LOWERED = 0.4 * 0.25 ** np.array([0.2, 0.4, 0.6, 0.8, 1.0])
+
+
+@pytest.mark.parametrize(("hold", "late"), [(0.5, LOWERED), (1.0, np.full(5, 0.4))])
 @pytest.mark.parametrize("average", [0.0, 0.95])
-def test_the_deviation_is_held_and_then_lowered(average: float) -> None:
+def test_the_deviation_is_held_and_then_lowered(average: float, hold: float, late: np.ndarray) -> None:
     config = gail_defaults("Hopper-v4")
     learner = dataclasses.replace(config.learner, simulators=4, batch=100)
     config = dataclasses.replace(
-        config, learner=learner, steps=1000, std=(0.4, 0.1), std_hold=0.5, average=average, threads=1, bc_init=False
+        config, learner=learner, steps=1000, std=(0.4, 0.1), std_hold=hold, average=average, threads=1, bc_init=False
     )
     imitator = Imitator(config)
     before = copy.deepcopy(imitator.policy.net.state_dict())
@@ -128,7 +132,7 @@ def test_the_deviation_is_held_and_then_lowered(average: float) -> None:
         found.append(imitator.iterate()["policy_std"])
         kept.append(imitator.averaged.log_std.detach().exp().numpy().copy())
     np.testing.assert_allclose(found[:6], 0.4, rtol=1e-6)
-    np.testing.assert_allclose(found[6:], 0.4 * 0.25 ** np.array([0.2, 0.4, 0.6, 0.8, 1.0]), rtol=1e-6)
+    np.testing.assert_allclose(found[6:], late, rtol=1e-6)
     returned = np.full_like(kept, 0.1) if average else np.repeat(np.array(found)[:, None], 3, axis=1)
     np.testing.assert_allclose(kept, returned, rtol=1e-6)  # an averaged policy acts as narrowly as the final one
     assert not torch.equal(before["0.weight"], imitator.policy.net[0].weight)
