@@ -39,8 +39,9 @@ COSTS: dict[str, tuple[Method, str]] = {
 }
 """Name -> method and loss (which fem and gtal do not use)."""
 LEADER = 1.0
-"""GTAL's learning rate. Its best cost charges one of 402 features (100 states) at a time, and answering each in turn
-leads away from the optimum (l1 distance 1.3, from 0.5 at the start). The leader's cost needs smaller steps, and more.
+"""GTAL's learning rate. Its best cost charges one of 802 signed features (100 states) at a time, and answering each in
+turn leads away from the optimum (l1 distance 1.3, from 0.5 at the start). The leader's cost needs smaller steps, and
+more.
 """
 
 
@@ -269,7 +270,7 @@ By `python benchmarks/bridge.py`.
 {chr(10).join(rows)}
 
 GTAL follows the regularised leader here (`--cost.linear-rate 1`, twice the iterations, smaller steps): its best cost
-charges one of 402 features at a time, and answering each in turn leads away from the optimum.
+charges one of 802 signed features at a time, and answering each in turn leads away from the optimum.
 
 ![Distance to the optimum against samples](bridge.png)
 """

@@ -180,9 +180,11 @@ def page(request: Request, rows: list[dict[str, object]]) -> str:
                 ratio = f"over {base['limit'] / row['seconds']:.0f}"
             measured = f"{row['seconds']:.3g} | {row['cpu']:.3g} | {row['gap']:.0e} | {row['iterations']}"
             lines.append(f"| {row['states']:,} | {row['solver']} | {measured} | {ratio} |")
+    limit = max((row["limit"] for row in rows if "limit" in row), default=None)
+    command = "python benchmarks/exact.py" + ("" if limit is None else f" --time-limit {limit:g}")
     return f"""# Exact solvers, side by side
 
-psi_GA, {ACTIONS} actions, gamma {GAMMA}, lam {LAM}; by `python benchmarks/exact.py`. Seconds of the call on the clock
+psi_GA, {ACTIONS} actions, gamma {GAMMA}, lam {LAM}; by `{command}`. Seconds of the call on the clock
 and on the processor, on one thread; the gap is the certificate's, relative. "match" works on measures, "irl" on costs;
 "Clarabel" is the convex program given to that solver. The ratio is the processor time of the convex program over
 measures divided by the row's.

@@ -131,10 +131,8 @@ def task(env: str) -> envs.EnvSpec:
 def main(argv: list[str]) -> None:
     """Entry point of `python -m deep.bc`: a run folder with config.json, policy.safetensors and result.json."""
     console = Console()
-    request = parse(CloningConfig, "bc", lambda given: cloning_defaults(**given), argv)
+    request = parse(CloningConfig, "bc", lambda given: cloning_defaults(**given), argv, resumes=False)
     config = request.config
-    if request.resume is not None:
-        raise ValueError("resume must be left out: cloning takes seconds and is never resumed")
     config_limits.check(config)
     expert_pairs(config, task(config.env))  # what cannot run fails here, before anything is written
     folder = request.out or run.new_folder(f"bc-{config.env}-s{config.seed}")

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Generic, TypeVar
 import torch
 import tyro
 
-from deep.config_values import from_dict
+from deep.config_values import check_names, from_dict
 from deep.envs import SimulatorFault
 from deep.run import Interrupted, Run
 
@@ -28,11 +28,13 @@ class Request(Generic[C]):
     resume: Run | None
 
 
-def parse(kind: type[C], command: str, defaults: Callable[[dict[str, str]], C], argv: list[str]) -> Request[C]:
+def parse(
+    kind: type[C], command: str, defaults: Callable[[dict[str, str]], C], argv: list[str], resumes: bool = True
+) -> Request[C]:
     """Read a command line whose defaults depend on --env and --preset, or, with --resume, on the run's config.json.
 
     `defaults` maps the flags among env, preset that were given to a configuration. Raises ValueError where --resume
-    meets a setting that differs from the run's.
+    meets a setting that differs from the run's, or a command that does not resume.
     """
     first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     for name in ("env", "preset", "resume"):
@@ -40,9 +42,12 @@ def parse(kind: type[C], command: str, defaults: Callable[[dict[str, str]], C], 
     given = vars(first.parse_known_args(argv)[0])
     wanted = given.pop("resume", None)
     run, base = None, defaults(given)
+    if wanted is not None and not resumes:
+        raise ValueError(f"resume must be left out: {command} takes seconds and is never resumed")
     if wanted is not None:
         run, stored = Run.open(Path(wanted), command)
         base = from_dict(kind, stored)
+        check_names(base)
         _refuse_import(getattr(base, "env", ""), given.get("env"), wanted)
         _refuse_read_only(run.folder)
 
@@ -58,6 +63,8 @@ def parse(kind: type[C], command: str, defaults: Callable[[dict[str, str]], C], 
         resume: Continue the run in this folder; its settings hold, and only --steps and --threads may be given anew.
     """
     program.__annotations__["config"] = Annotated[kind, tyro.conf.arg(name="")]
+    if not resumes:
+        program.__annotations__["resume"] = Annotated[Path | None, tyro.conf.Suppress]
     program.__defaults__ = (base, None, None)
     config, out = tyro.cli(program, prog=f"python -m deep.{command}", args=argv)
     if run is not None:

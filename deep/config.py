@@ -1,7 +1,8 @@
 """Every setting of the three programs, with its source; what differs by task is in deep.presets.
 
 `fast` is the project's own configuration and the default; `paper` is the published one: Section 6 and Appendix B of
-Ho & Ermon (2016) and the authors' configuration files. A preset only sets defaults: every flag overrides it.
+Ho & Ermon (2016) and the authors' configuration files, except that the value net is fitted by Adam where theirs takes
+steps in a trust region. A preset only sets defaults: every flag overrides it.
 """
 
 import dataclasses

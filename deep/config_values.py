@@ -61,6 +61,16 @@ def from_dict(kind: type[T], values: dict[str, Any]) -> T:
     return kind(**{name: typed(hints[name], value) for name, value in values.items()})
 
 
+def check_names(config: Any) -> None:
+    """Raise ValueError for the first setting of a configuration that is none of the names it may have here."""
+    hints = typing.get_type_hints(type(config))
+    for f in dataclasses.fields(config):
+        names, value = typing.get_args(hints[f.name]), getattr(config, f.name)
+        if typing.get_origin(hints[f.name]) is typing.Literal and value not in names:
+            own = "; a loss of one's own must be registered before deep is imported" if f.name == "loss" else ""
+            raise ValueError(f"{f.name} must be one of {', '.join(map(str, names))}, but is {value!r}{own}")
+
+
 def _fits(hint: Any, value: Any) -> bool:
     """Whether a JSON value is one of that type; names of a Literal are left to the checks of the setting itself."""
     arguments = typing.get_args(hint)

@@ -8,8 +8,8 @@
 
 Beyond the paper, each with a switch: the policy starts from behavioural cloning, and a light cloning term joins the
 policy's objective, so that the first batches are worth comparing with the expert's. Steps look at the last few batches
-(deep/reuse.py). A Gaussian policy's deviation is set rather than learned: held while the policy learns, lowered at the
-end, and in the policy that the run returns always the last. The two players of a saddle point circle it and the average
+(deep/reuse.py). A Gaussian policy's deviation is set rather than learned: held while the policy learns, mostly lowered
+at the end, and in the averaged policy always the last. The two players of a saddle point circle it and the average
 of their path is nearer to it: a gait that one step unsettles and the next repairs counts as little as it should.
 Simulators are driven by the last policy all the same.
 """
@@ -185,7 +185,7 @@ class Imitator:
                 return rewards, 0.0
             after = float(self.player.reward(form, self.margin(self.margin.end_row())))
         left = (self.spec.horizon - batch.elapsed - 1)[batch.terminated]
-        return rewards, after * (1 - gamma**left) / (1 - gamma)
+        return rewards, after * (left if gamma == 1 else (1 - gamma**left) / (1 - gamma))
 
     def _cloning_term(self):
         """weight * mean log-likelihood of the demonstrations per action dimension, or None."""

@@ -131,7 +131,7 @@ class Loss(ABC):
 
 @dataclass(frozen=True)
 class Logistic(Loss):
-    """phi(m) = log(1 + e^-m): GAIL. -R_phi is 2 JS - 2 log 2 on normalised measures (Section 5, Eq 14)."""
+    """phi(m) = log(1 + e^-m): GAIL. -R_phi is 2 JS - 2 log 2 on normalised measures (Section 5, Eq 15)."""
 
     name: str = "logistic"
     upper: float = 0.0

@@ -1,6 +1,7 @@
 """Behavioural cloning recovers a known expert, stops early, keeps the best weights, and repeats itself."""
 
 import numpy as np
+import pytest
 import torch
 
 from deep import bc
@@ -57,3 +58,12 @@ def test_a_single_pair_is_enough() -> None:
     pairs = Demos(np.zeros((1, 2)), np.ones((1, 1)), np.array([1]))
     policy, info = bc.clone(BOX, pairs, (8,), BcConfig(epochs=5), np.random.SeedSequence(0))
     assert np.isfinite(policy.act(np.zeros((1, 2)))).all() and np.isfinite(info.train_loss)
+
+
+def test_cloning_has_no_resume(capsys: pytest.CaptureFixture) -> None:
+    with pytest.raises(ValueError, match="resume must be left out: bc takes seconds and is never resumed"):
+        bc.main(["--resume", "runs/bc"])
+    with pytest.raises(SystemExit):
+        bc.main(["--help"])
+    shown = capsys.readouterr().out
+    assert "--trajectories" in shown and "resume" not in shown

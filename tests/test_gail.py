@@ -242,3 +242,18 @@ def test_the_policy_that_a_run_returns_is_the_average_of_its_path() -> None:
     last = Imitator(gail_defaults(TASK, "paper"))
     assert last.averaged is last.policy  # the published algorithm returns its last policy
     last.close()
+
+
+@pytest.mark.parametrize("gamma", [0.9, 1.0])
+def test_an_end_is_worth_the_absorbing_reward_for_the_rest_of_the_horizon(gamma: float) -> None:
+    learner = LearnerConfig(simulators=4, batch=80, gamma=gamma)
+    config = dataclasses.replace(gail_defaults(TASK), absorbing=True, bc_init=False, threads=1, learner=learner)
+    imitator = Imitator(config)
+    batch = imitator.learner.collect()
+    assert batch.terminated.any()
+    margins = imitator.margin(imitator.margin.rows(batch.flat("obs"), batch.flat("acts")))
+    _, ends = imitator._rewards(batch, margins)
+    after = float(imitator.player.reward(config.reward_form, imitator.margin(imitator.margin.end_row())).detach())
+    left = imitator.spec.horizon - 1 - batch.elapsed[batch.terminated]
+    np.testing.assert_allclose(ends, [after * sum(gamma**k for k in range(n)) for n in left], rtol=1e-6)
+    imitator.close()

@@ -1,5 +1,6 @@
 """Run folders, weights and records that were damaged: one line that names the file, and never a policy of NaN."""
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -8,8 +9,9 @@ import pytest
 import torch
 
 from deep import run
-from deep.config import GailConfig
-from deep.config_values import from_dict
+from deep.cli import parse
+from deep.config import GailConfig, gail_defaults
+from deep.config_values import as_dict, from_dict
 from deep.envs import EnvSpec
 from deep.expert import load_into, recorded
 from deep.nets import GaussianPolicy
@@ -51,6 +53,14 @@ def test_a_run_without_settings_is_refused(tmp_path: Path, record: dict) -> None
 def test_settings_of_another_type_are_named(values: object, words: str) -> None:
     with pytest.raises(ValueError, match=words.replace("|", r"\|")):
         from_dict(GailConfig, values)
+
+
+def test_a_loss_that_is_not_registered_is_named_before_a_run_goes_on(tmp_path: Path) -> None:
+    config = as_dict(dataclasses.replace(gail_defaults("CartPole-v0"), loss="square_root"))
+    Run.create(tmp_path / "run", "gail", config)
+    words = "loss must be one of logistic, .*, but is 'square_root'; a loss of one's own must be registered"
+    with pytest.raises(ValueError, match=words):
+        parse(GailConfig, "gail", lambda given: gail_defaults(**given), ["--resume", str(tmp_path / "run")])
 
 
 @pytest.mark.parametrize(("line", "words"), [(b"{", "expected JSON in line 2"), (b"\xff", "expected JSON in line 2"),

@@ -8,7 +8,7 @@ quarantine, child                      foreign formats are parsed in a child pro
 subsample   every k-th pair of each trajectory; a choice of trajectories
 sample      episodes of a policy in a simulator
 bundled     the demonstrations that come with the package
-summary     a table of what a file holds; `python -m deep.demos` samples and shows
+summary     a table of what a file holds; `python -m deep.demos` shows, samples, records, exports
 
 A file is data, never code: whatever its bytes are, it loads as valid demonstrations or raises DemoError.
 N denotes samples (pairs), E episodes here, O the observation and U the action dimension.

@@ -52,6 +52,8 @@ TASKS: dict[str, Task] = {
 }
 """The tasks with a native path, by Gymnasium id."""
 
+FEW = 8  # simulators that begin anew together and are not worth a second thread
+
 # Warnings after which MuJoCo has put the simulation back to its default state, or dropped the controls: the
 # step that follows is no transition of the task.
 BROKEN = {
@@ -150,7 +152,10 @@ class NativeSimulator(Simulator):
         self._batch.state[ids] = self._default_row
         fields.qpos[ids] = qpos
         fields.qvel[ids] = qvel
-        self._batch.forward(ids)
+        # A batch wakes its threads for two rows and more, which takes longer than a few rows do one by one.
+        alone = isinstance(self._batch, Batch) and len(ids) <= FEW
+        for rows in np.split(ids, len(ids)) if alone else [ids]:
+            self._batch.forward(rows)
         self._obs[ids] = self._task.observe_reset(fields, ids)
         self._track[ids] = self._task.track(fields)[ids]
 
