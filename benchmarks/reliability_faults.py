@@ -1,7 +1,8 @@
 """Faults: full and read-only disks, damaged checkpoints, a clock that goes back, simulators that fail, Ctrl-C.
 
 After each, a run must go on, or end with one line and a status other than 0, leave every file whole that was there
-before, and, where the fault can be mended, end in the same bits once resumed. Disks are small ones in memory (tmpfs): needs root.
+before, and, where the fault can be mended, end in the same bits once resumed. Disks are small ones in memory (tmpfs):
+needs root.
 """
 
 from __future__ import annotations
