@@ -45,7 +45,7 @@ def fit(policy: Policy, obs: np.ndarray, acts: np.ndarray, config: BcConfig, gen
     """
     x, y = policy.normaliser(obs), policy.encode(acts)
     order = torch.randperm(len(x), generator=generator)
-    held = round(config.validation * len(x))
+    held = min(round(config.validation * len(x)), len(x) - 1)
     train, valid = (order[held:], order[:held]) if held > 1 else (order, order)
     optimiser = torch.optim.Adam(policy.parameters(), lr=config.lr, fused=True)
 
@@ -130,11 +130,12 @@ def task(env: str) -> envs.EnvSpec:
 
 def main(argv: list[str]) -> None:
     """Entry point of `python -m deep.bc`: a run folder with config.json, policy.safetensors and result.json."""
-    console = Console()
+    console = Console(markup=False)
     request = parse(CloningConfig, "bc", lambda given: cloning_defaults(**given), argv, resumes=False)
     config = request.config
     config_limits.check(config)
     expert_pairs(config, task(config.env))  # what cannot run fails here, before anything is written
+    recorded(config.env, config.demos)
     folder = request.out or run.new_folder(f"bc-{config.env}-s{config.seed}")
     record = Run.create(folder, "bc", as_dict(config))
     execute(config, record, console)

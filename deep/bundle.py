@@ -70,7 +70,7 @@ def statistics(returns: Returns) -> dict[str, float]:
 
 def stages(folder: Path) -> list[Run]:
     """The run and those that it started from (--init), the first one first."""
-    record, stored = Run.open(folder, "expert")
+    record, stored = Run.open(folder, "expert", "folder")
     start = stored.get("init")
     return [*(stages(Path(start)) if start else []), record]
 
@@ -106,13 +106,15 @@ def curve(metrics: list[Metrics]) -> bytes:
 
 def bundle(request: Bundle, console: Console) -> dict[str, Any]:
     """Write the bundle; returns expert.json's content."""
-    source, stored = Run.open(request.folder, "expert")
+    if request.episodes < 1:
+        raise ValueError(f"episodes must be at least 1, but is {request.episodes}")
+    source, stored = Run.open(request.folder, "expert", "folder")
     runs = stages(request.folder)
     config = from_dict(ExpertConfig, stored)
     checkpoint = source.latest()
     if checkpoint is None:
         raise ValueError(f"folder must hold a checkpoint, but {request.folder} has none")
-    expert = Expert(config)
+    expert = Expert(config, fresh=False)
     expert.load_state_dict(checkpoint.tensors)
     policy, env = expert.policy, config.env
     random = evaluate_random(env, request.episodes, np.random.SeedSequence([config.seed, RANDOM]), 0)
@@ -175,4 +177,4 @@ def with_metadata(data: demos.Demos, more: dict[str, Any]) -> demos.Demos:
 
 
 if __name__ == "__main__":
-    main_guard(lambda: bundle(tyro.cli(Bundle, prog="python -m deep.bundle", args=sys.argv[1:]), Console()))
+    main_guard(lambda: bundle(tyro.cli(Bundle, prog="python -m deep.bundle", args=sys.argv[1:]), Console(markup=False)))

@@ -41,7 +41,8 @@ def parse(
         first.add_argument(f"--{name}", default=argparse.SUPPRESS)
     given = vars(first.parse_known_args(argv)[0])
     wanted = given.pop("resume", None)
-    run, base = None, defaults(given)
+    known = {f.name for f in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    run, base = None, defaults({name: text for name, text in given.items() if name in known})
     if wanted is not None and not resumes:
         raise ValueError(f"resume must be left out: {command} takes seconds and is never resumed")
     if wanted is not None:
@@ -67,9 +68,17 @@ def parse(
         program.__annotations__["resume"] = Annotated[Path | None, tyro.conf.Suppress]
     program.__defaults__ = (base, None, None)
     config, out = tyro.cli(program, prog=f"python -m deep.{command}", args=argv)
+    config = _absolute(config)
     if run is not None:
         _refuse_changes(config, base, out)
     return Request(config, out, run)
+
+
+def _absolute(config: Any) -> Any:
+    """Files and folders by their whole paths, so that a run can be resumed from elsewhere; ids stay as they are."""
+    paths = {f.name: getattr(config, f.name) for f in dataclasses.fields(config)}
+    paths = {name: path.resolve() for name, path in paths.items() if isinstance(path, Path) and path.exists()}
+    return dataclasses.replace(config, **paths)
 
 
 def _refuse_import(env: str, given: str | None, folder: str) -> None:

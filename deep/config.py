@@ -82,7 +82,7 @@ class GailConfig:
     subsample: int = 20
     """Keep every k-th pair of a trajectory, from a random offset."""
     steps: int = 1_000_000
-    """Total environment steps."""
+    """Total environment steps; --resume may change it, and the share of the run in --std-hold is of the new one."""
     seed: int = 0
     """Seed of everything random."""
     preset: Preset = "fast"

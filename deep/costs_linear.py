@@ -21,7 +21,8 @@ there, the cost is not divided by the number of features, so that lambda keeps i
 are clipped as they are everywhere here.
 
 A linear cost has no sign. The reward forms that favour survival or ending shift it by its bound so far, as the authors'
-code does: neglogd pays at least 0, logd at most 0, and airl is not shifted.
+code does: neglogd pays at least 0 and logd at most 0 on the batch that w was chosen on (and in the absorbing state),
+and airl is not shifted.
 """
 
 from typing import Literal
@@ -111,7 +112,7 @@ def fit(margin: LinearMargin, learner: Side, expert: Side, rate: float = 0.0) ->
     gap = feature_gap(margin, learner, expert)
     margin.total += gap
     margin.w.copy_(leading_weights(margin.kind, rate * margin.total) if rate else best_weights(margin.kind, gap))
-    m = margin(learner.rows)
+    m = margin(torch.cat([learner.rows, margin.end_row()]) if margin.flag else learner.rows)
     margin.least.clamp_(max=m.min())
     margin.greatest.clamp_(min=m.max())
 

@@ -86,7 +86,7 @@ RULES = (
         0.9,
         0.99,
         "conjugate gradients make way",
-        "they make none: raise trpo.damping or trpo.cg-iterations",
+        "they make none: raise learner.trpo.damping or learner.trpo.cg-iterations",
     ),
     Rule(
         "refused",
@@ -100,10 +100,15 @@ RULES = (
         0.5,
         0.0,
         "the value net predicts the returns",
-        "it predicts nothing: more value.epochs, or rewards that move too fast",
+        "it predicts nothing: more learner.value.epochs, or rewards that move too fast",
         -1,
     ),
 )
+
+
+def part(iterations: int) -> int:
+    """How many of a run's iterations are its first or last part: PART of them, and at least LEAST."""
+    return max(LEAST, round(PART * iterations))
 
 
 def read(metrics: list[Metrics]) -> list[Finding]:
@@ -113,7 +118,7 @@ def read(metrics: list[Metrics]) -> list[Finding]:
     if len(metrics) < LEAST:
         raise ValueError(f"a run must have at least {LEAST} iterations to be read, but has {len(metrics)}")
     metrics = [m | {"refused": float(m["step_accepted"] == 0)} for m in metrics]
-    size = max(LEAST, round(PART * len(metrics)))
+    size = part(len(metrics))
     first, last = metrics[:size], metrics[-size:]
 
     def mean(name: str, of: list[Metrics] = last) -> float | None:
@@ -138,11 +143,11 @@ def _outcome(mean: Callable[[str], float | None]) -> list[Finding]:
     ]
 
 
-def table(name: str, findings: list[Finding]) -> Table:
+def table(name: str, findings: list[Finding], iterations: int) -> Table:
     """The findings, one a row."""
-    out = Table(title=f"{name}: means over parts of the run")
-    for column in ("number", "first fifth", "last fifth", "", "what it says"):
-        out.add_column(column, justify="right" if column.endswith("fifth") else "left")
+    out = Table(title=f"{name}: means over the first and the last {part(iterations):,} of {iterations:,} iterations")
+    for column in ("number", "first", "last", "", "what it says"):
+        out.add_column(column, justify="right" if column in ("first", "last") else "left")
     words = {True: "well", False: "ILL", None: "-"}
     for f in findings:
         before = "" if f.before is None else f"{f.before:.3g}"
@@ -161,10 +166,13 @@ class Request:
 def main(request: Request, console: Console) -> list[Finding]:
     """Print the table; returns the findings."""
     run.read_json(request.run / "config.json")  # one line for a folder that holds no run
-    findings = read(Run(request.run).metrics())
-    console.print(table(str(request.run), findings))
+    metrics = Run(request.run).metrics()
+    findings = read(metrics)
+    console.print(table(str(request.run), findings, len(metrics)))
     return findings
 
 
 if __name__ == "__main__":
-    main_guard(lambda: main(tyro.cli(Request, prog="python -m deep.diagnostics", args=sys.argv[1:]), Console()))
+    main_guard(
+        lambda: main(tyro.cli(Request, prog="python -m deep.diagnostics", args=sys.argv[1:]), Console(markup=False))
+    )

@@ -24,6 +24,7 @@ from deep.config import ExpertConfig
 from deep.config_values import as_dict
 from deep.learner import Learner, below
 from deep.nets import GaussianPolicy, Policy, make_policy
+from deep.presets import task_name
 from deep.run import Metrics, Run
 
 DATA = Path(__file__).parent / "data"
@@ -33,7 +34,8 @@ LARGE = 1e300  # beyond any return; integers of JSON may be larger than floats
 class Expert:
     """TRPO on the true cost, an iteration at a time."""
 
-    def __init__(self, config: ExpertConfig) -> None:
+    def __init__(self, config: ExpertConfig, fresh: bool = True) -> None:
+        """`fresh`: at its beginning, which may be the end of another run; otherwise a state_dict is loaded next."""
         config_limits.check(config)
         simulator_seed, learner_seed = np.random.SeedSequence(config.seed).spawn(2)
         simulator = envs.make(
@@ -44,13 +46,13 @@ class Expert:
             stagger=True,
         )
         self.learner = Learner(simulator, config.learner, learner_seed)
-        if config.init is not None:
+        if config.init is not None and fresh:
             self._start_from(config.init)
         self.average = Averaged(self.learner.policy, config.average)
         self.iteration = 0
 
     def _start_from(self, folder: Path) -> None:
-        checkpoint = Run.open(folder, "expert")[0].latest()
+        checkpoint = Run.open(folder, "expert", "init")[0].latest()
         if checkpoint is None:
             raise ValueError(f"init must be an expert run with a checkpoint, but {folder} has none")
         policy, found = self.learner.policy, checkpoint.tensors
@@ -113,9 +115,12 @@ def recorded(env_id: str, demos: Path | None = None) -> dict[str, Any] | None:
     if not path.exists():
         return None
     record = run.read_json(path)
-    for kind in ("stochastic", "deterministic"):
+    named = record.get("env") if isinstance(record, dict) else None
+    if isinstance(named, str) and task_name(named) != task_name(env_id):
+        raise ValueError(f"{path}: expected the record of an expert of {env_id}, but it is one of {ascii(named)[:60]}")
+    for kind in ("stochastic", "deterministic", "random"):
         entry = record.get(kind) if isinstance(record, dict) else None
-        if entry is None and kind == "deterministic":
+        if entry is None and kind != "stochastic":
             continue
         numbers = [entry.get(name) for name in ("mean", "std", "length")] if isinstance(entry, dict) else [None]
         if not all(type(n) in (int, float) and abs(n) < LARGE for n in numbers):
@@ -139,10 +144,11 @@ def load_expert(env_id: str) -> Policy:
 
 def train(config: ExpertConfig, record: Run, console: Console) -> None:
     """Train in a run folder, from its latest checkpoint if it has one."""
-    expert = Expert(config)
     checkpoint = record.latest()
+    expert = Expert(config, fresh=checkpoint is None)
     if checkpoint is not None:
         expert.load_state_dict(checkpoint.tensors)
+    record.keep(as_dict(config))
     try:
         loop = run.iterations(record, expert, config.steps, config.checkpoint_every)
         loop = tracking.follow(loop, config.wandb, record.folder, as_dict(config))
@@ -155,7 +161,7 @@ def train(config: ExpertConfig, record: Run, console: Console) -> None:
 
 def main(argv: list[str]) -> None:
     """Entry point of `python -m deep.expert`."""
-    console = Console()
+    console = Console(markup=False)
     request = parse(ExpertConfig, "expert", lambda given: ExpertConfig(**given), argv)
     config, record = request.config, request.resume
     if record is None:

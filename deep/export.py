@@ -105,6 +105,8 @@ def as_safetensors(policy: Exported) -> tuple[bytes, float]:
 
 def export(request: Request, console: Console) -> Path:
     """Write the file; returns its path. Raises ValueError for a run without a policy, or a missing package."""
+    if request.out is not None and not request.out.parent.is_dir():
+        raise ValueError(f"out must lie in a folder that exists, but {request.out.parent} does not")
     policy = exported.load(request.run, clip=request.clip, trust=request.trust)
     write = {"torch": as_torch, "onnx": as_onnx, "safetensors": as_safetensors}[request.format]
     data, difference = write(policy)
@@ -119,4 +121,6 @@ def export(request: Request, console: Console) -> Path:
 
 
 if __name__ == "__main__":
-    main_guard(lambda: export(tyro.cli(Request, prog="python -m deep.export", args=sys.argv[1:]), Console()))
+    main_guard(
+        lambda: export(tyro.cli(Request, prog="python -m deep.export", args=sys.argv[1:]), Console(markup=False))
+    )

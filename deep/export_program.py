@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from deep.exported import Exported
 from deep.nets import CLIP, GaussianPolicy
 
+ROUNDING = 4 * float(np.finfo(np.float32).eps)  # of an action, of its size: a product, a sum and the conversion
 SAMPLES = 256  # observations of the check, drawn around the normaliser's mean
 
 
@@ -49,7 +50,7 @@ class Program(nn.Module):
 def check(exported: Exported, run: Callable[[np.ndarray], np.ndarray]) -> float:
     """The largest difference of `run` (obs [N, O] float32 -> actions) from the policy over SAMPLES observations, in
     units of the actions' spread; where discrete, the share of actions that differ. Raises ValueError for a difference
-    that rounding does not explain: above 1e-3, or 1 % of the actions.
+    that rounding does not explain: above 1e-3 and above that of actions of their size, or 1 % of the actions.
     """
     norm, rng = exported.policy.normaliser, np.random.default_rng(0)
     obs = norm.mean.numpy() + norm.std * rng.normal(size=(SAMPLES, exported.spec.obs_dim))
@@ -58,7 +59,9 @@ def check(exported: Exported, run: Callable[[np.ndarray], np.ndarray]) -> float:
     if exported.spec.discrete:
         difference, allowed = float((expected != found).mean()), 0.01
     else:
-        difference, allowed = float(np.abs(expected - found).max() / max(expected.std(), 1e-6)), 1e-3
+        spread, size = max(expected.std(), 1e-6), float(np.abs(expected).max())
+        difference = float(np.abs(expected - found).max()) / spread
+        allowed = 1e-3 + ROUNDING * size / spread
     if not difference <= allowed:
         raise ValueError(f"the exported program must act like the policy, but differs by {difference:.2g}")
     return difference

@@ -99,12 +99,15 @@ def close(imitator: Imitator, record: Run, seconds: float, console: Console) -> 
 def execute(config: GailConfig, record: Run, console: Console) -> dict[str, Any]:
     """Train and close; returns what result.json holds."""
     expert = recorded(config.env, config.demos)
-    ends = None if expert is None else (expert["random"]["mean"], expert["stochastic"]["mean"])
+    ends = None
+    if expert is not None and "random" in expert:
+        ends = expert["random"]["mean"], expert["stochastic"]["mean"]
     began = time.monotonic()
     imitator = Imitator(config)
     checkpoint = record.latest()
     if checkpoint is not None:
         imitator.load_state_dict(checkpoint.tensors)
+    record.keep(as_dict(config))
     try:
         lines = (
             m | {"score": normalised(m["train_return"], *ends)} if ends and "train_return" in m else m
@@ -122,12 +125,13 @@ def execute(config: GailConfig, record: Run, console: Console) -> dict[str, Any]
 def validate(config: GailConfig) -> None:
     """Refuse settings that cannot run, before anything is written; touches the files that the run will read."""
     tracking.check(config.wandb)
+    recorded(config.env, config.demos)
     Imitator(config).close()
 
 
 def main(argv: list[str]) -> None:
     """Entry point of `python -m deep.gail`."""
-    console = Console()
+    console = Console(markup=False)
     request = parse(GailConfig, "gail", lambda given: gail_defaults(**given), argv)
     config, record = request.config, request.resume
     if record is None:

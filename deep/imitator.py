@@ -192,6 +192,8 @@ class Imitator:
         weight = self.cloning_weight
         if weight < 1e-4:
             return None
+        if self.config.learner.update_normaliser:
+            self._expert_x = self.policy.normaliser(self.pairs.obs)
         scale = weight / (1 if self.spec.discrete else self.spec.act_dim)
         return lambda policy: scale * policy(self._expert_x).log_prob(self._expert_y).mean()
 

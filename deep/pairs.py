@@ -52,7 +52,12 @@ def absorbing_share(pairs: Demos, spec: envs.EnvSpec) -> float:
     """
     if pairs.terminated is None:
         raise ValueError("absorbing must be off for demonstrations that do not say which episodes terminated")
-    unseen = (int(pairs.metadata.get("subsample", 1)) - 1) / 2
+    every = int(pairs.metadata.get("subsample", 1))
+    if every > 1 and pairs.time is None:
+        raise ValueError(
+            f"absorbing must be off for demonstrations that keep every {every}-th pair and do not say when (time)"
+        )
+    unseen = (every - 1) / 2
     lived = np.minimum(pairs.times[np.cumsum(pairs.lengths) - 1] + 1 + unseen, spec.horizon)
     after = np.where(pairs.terminated, spec.steps_left(lived), 0)
     return float(after.sum() / (lived.sum() + after.sum()))

@@ -138,7 +138,7 @@ def published(key: Key) -> PaperCell | None:
 def label(line: Line) -> str:
     """The method, with lambda where it has one, named as in the paper's files: gail_lambda_1e-3."""
     lam = line["config"].get("entropy", 0.0)
-    return line["method"] + (f"_lambda_{lam:.0e}".replace("e-0", "e-") if lam else "")
+    return line["method"] + (f"_lambda_{np.format_float_scientific(lam, trim='-', exp_digits=1)}" if lam else "")
 
 
 def expected() -> list[Key]:

@@ -82,8 +82,9 @@ def figure_1(found: list[Result], path: Path) -> None:
             )
         axis.set_xticks(sizes)
 
-    envs = list(dict.fromkeys(r.key[0] for r in found))
-    _panels(envs, draw, "trajectories in the data set", path)
+    envs = list(dict.fromkeys(r.key[0] for r in found if r.key[1] in STYLES))
+    if envs:
+        _panels(envs, draw, "trajectories in the data set", path)
 
 
 def curve(lines: tuple[Line, ...]) -> tuple[np.ndarray, np.ndarray]:

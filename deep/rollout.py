@@ -91,7 +91,7 @@ class Collector:
         elapsed = np.empty(shape, np.int64)
         returns, lengths = [], []
         for t in range(steps):
-            obs[t], elapsed[t] = self.obs, sim.elapsed
+            obs[t], elapsed[t], limit = self.obs, sim.elapsed, sim.limit
             acts[t] = policy.act(self.obs, self.generator)
             step = sim.step(acts[t])
             next_obs[t], rewards[t] = step.next_obs, step.reward
@@ -102,7 +102,7 @@ class Collector:
             if ended.any():
                 length = elapsed[t] + 1
                 # A staggered first episode is cut short by design: its return says nothing about the policy.
-                whole = ended & (step.terminated | (length >= spec.horizon) | (spec.continues < 1))
+                whole = ended & (step.terminated | (length < limit) | (limit == spec.horizon))
                 returns.append(self.totals[whole])
                 lengths.append(length[whole])
                 self.totals[ended] = 0.0

@@ -4,7 +4,7 @@
     metrics.jsonl      one line an iteration
     events.out.*       the same for TensorBoard
     checkpoints/       <iteration>.safetensors and <iteration>.json, the last three
-    result.json        the closing numbers, when the run has finished
+    result.json        the closing numbers, when the run has finished; `seconds` are those of the last command
 
 A checkpoint is written to temporary names and renamed, tensors first: the JSON file, which carries their checksum,
 exists only once they are complete. Resuming drops the metric lines beyond the checkpoint, so that a resumed folder
@@ -116,7 +116,7 @@ def read_json(path: Path) -> Any:
     """Parse a JSON file; ValueError names the file and the place."""
     try:
         return json.loads(path.read_text())
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         raise ValueError(f"{path}: expected a JSON file, but there is none") from None
     except (ValueError, RecursionError) as error:  # also digits without end
         raise ValueError(f"{path}: expected JSON, but {error}") from None
@@ -162,24 +162,36 @@ class Run:
 
     @classmethod
     def create(cls, folder: Path, command: str, config: dict[str, Any]) -> "Run":
-        """A new folder; refuses one that already holds a run."""
+        """A new folder; refuses one that already holds a run, or what is left of one."""
+        if folder.exists() and not folder.is_dir():
+            raise ValueError(f"out must be a new folder, but {folder} is a file")
         if (folder / "config.json").exists():
-            raise ValueError(f"out must be a new folder, but {folder} holds a run; continue it with --resume {folder}")
+            more = "" if command == "bc" else f"; continue it with --resume {folder}"
+            raise ValueError(f"out must be a new folder, but {folder} holds a run{more}")
+        for left in ("checkpoints", "metrics.jsonl"):
+            if (folder / left).exists():
+                raise ValueError(f"out must be a new folder, but {folder} holds {left} of another run")
         folder.mkdir(parents=True, exist_ok=True)
         record = {"command": command, "config": config, "versions": versions(), "commit": commit()}
         write_json(folder / "config.json", record)
         return cls(folder)
 
     @classmethod
-    def open(cls, folder: Path, command: str) -> tuple["Run", dict[str, Any]]:
-        """An existing folder and the configuration it was made with."""
+    def open(cls, folder: Path, command: str, argument: str = "resume") -> tuple["Run", dict[str, Any]]:
+        """An existing folder and the configuration it was made with; errors name the argument that it comes from."""
         record = read_json(folder / "config.json")
         if not isinstance(record, dict) or record.get("command") != command:
             found = record.get("command") if isinstance(record, dict) else type(record).__name__
-            raise ValueError(f"resume must be a run of {command}, but {folder} holds one of {found}")
+            raise ValueError(f"{argument} must be a run of {command}, but {folder} holds one of {found}")
         if not isinstance(record.get("config"), dict):
             raise ValueError(f"{folder}/config.json: expected the settings under config, but found none")
         return cls(folder), record["config"]
+
+    def keep(self, config: dict[str, Any]) -> None:
+        """Note the configuration that the run goes on with, where resuming changed it."""
+        record = read_json(self.folder / "config.json")
+        if record["config"] != json.loads(json.dumps(config)):
+            write_json(self.folder / "config.json", record | {"config": config})
 
     def log(self, metrics: Metrics) -> None:
         """Append one line to metrics.jsonl and its numbers to TensorBoard."""

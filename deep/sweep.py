@@ -116,7 +116,7 @@ def sweep(
 
 def main(argv: list[str]) -> None:
     """Entry point of `python -m deep.sweep`; exit status 1 where a run failed."""
-    console = Console()
+    console = Console(markup=False)
     own, flags = (argv[: argv.index("--")], argv[argv.index("--") + 1 :]) if "--" in argv else (argv, [])
     request = tyro.cli(Sweep, prog="python -m deep.sweep", args=own, description=__doc__)
     for name, least in (("seeds", 1), ("first_seed", 0), ("jobs", 0), ("steps", 1)):

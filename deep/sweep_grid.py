@@ -17,6 +17,7 @@ import tyro
 from deep import config_limits, demos
 from deep.config import CloningConfig, GailConfig, Preset, cloning_defaults, gail_defaults, protocol
 from deep.config_values import as_dict, from_dict
+from deep.demos.minari_path import dataset_folder
 
 Method = Literal["gail", "bc", "fem", "gtal"]
 METHODS: tuple[Method, ...] = ("gail", "bc", "fem", "gtal")
@@ -35,6 +36,7 @@ TASKS = (
 EVALUATIONS = 10  # points of a learning curve
 WITHOUT_EFFECT = ("threads", "checkpoint_every", "demos")  # on the numbers; the demonstrations count by their bytes
 OF_MARGIN_NETS = ("hidden", "lr", "steps", "minibatch", "gradient_penalty", "entropy_bonus")  # of `cost`
+OF_THE_GRID = ("env", "method", "preset", "trajectories", "seed")  # what a cell is, and not how it is run
 LINEAR: tuple[Method, ...] = ("fem", "gtal")  # have no margin net
 
 
@@ -57,11 +59,11 @@ class Cell:
         return getattr(self.config, "steps", 0)
 
     def demonstrations(self) -> Path:
-        """The file that is imitated; ValueError where there is none."""
+        """The file or folder that is imitated; ValueError where there is none."""
         path = self.config.demos or demos.bundled(self.config.env)
         if path is None:
             raise ValueError(f"demos must name a file, because {self.config.env} has no bundled demonstrations")
-        return Path(path)
+        return dataset_folder(Path(path))
 
     def settings(self) -> dict[str, Any]:
         """The configuration as JSON values that mean the same on every machine."""
@@ -105,8 +107,13 @@ def completed(method: str, config: dict[str, Any]) -> dict[str, Any]:
 
 @cache
 def digest(path: Path) -> str:
-    """SHA-256 of a file."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    """SHA-256 of a file, or of the files of a folder and their names."""
+    if not path.is_dir():
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    found = hashlib.sha256()
+    for file in sorted(p for p in path.rglob("*") if p.is_file()):
+        found.update(f"{file.relative_to(path).as_posix()} {digest(file)}\n".encode())
+    return found.hexdigest()
 
 
 def cell(
@@ -145,6 +152,10 @@ def _flagged(config: Any, method: str, flags: tuple[str, ...]) -> Any:
     if not flags:
         return config
     found = tyro.cli(type(config), default=config, args=list(flags), prog=f"python -m deep.sweep ... -- ({method})")
+    for name in OF_THE_GRID:
+        was, now = getattr(config, name, None), getattr(found, name, None)
+        if now != was:
+            raise ValueError(f"{name} must be given before --, where the grid is, but is {now} after it")
     config_limits.check(found)
     return found
 
@@ -158,17 +169,18 @@ def grid(
 ) -> list[Cell]:
     """All cells, each method's with one seed everywhere before the next; `settings` are those of `cell`.
 
-    Raises ValueError for a task without bundled demonstrations, unless a flag names a file.
+    Raises ValueError for a task without bundled demonstrations, unless a flag names others.
     """
-    if "--demos" not in settings.get("flags", ()):
-        for i, env in enumerate(envs):
-            if demos.bundled(env) is None:
-                have = ", ".join(e for e in TASKS if demos.bundled(e))
-                raise ValueError(f"envs[{i}] must have bundled demonstrations, as {have} do, but is {env}")
-    return [
+    cells = [
         cell(method, env, number, seed, **settings)
         for method in methods
         for seed in seeds
         for env in envs
         for number in (protocol(env).trajectories if trajectories == "protocol" else trajectories)
     ]
+    for found in cells:
+        env = found.config.env
+        if found.config.demos is None and demos.bundled(env) is None:
+            have = ", ".join(e for e in TASKS if demos.bundled(e))
+            raise ValueError(f"envs[{envs.index(env)}] must have bundled demonstrations, as {have} do, but is {env}")
+    return cells

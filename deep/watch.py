@@ -26,6 +26,7 @@ from deep.exported import Exported
 from deep.watch_film import beside, check_format, default_suffix, write
 
 EXPERT = "expert"
+MOST = 2**31  # seeds and sizes beyond it fit no simulator and no picture
 
 
 @dataclass(frozen=True)
@@ -98,13 +99,13 @@ def pictures(request: Request, found: dict[str, Exported], every: int) -> Iterat
 def watch(request: Request, console: Console) -> Path:
     """Write the film; returns its path. Raises ValueError for what cannot be filmed, and then writes nothing."""
     for name, least in (("episodes", 1), ("size", 64), ("fps", 1), ("seed", 0)):
-        if getattr(request, name) < least:
-            raise ValueError(f"{name} must be at least {least}, but is {getattr(request, name)}")
+        if not least <= getattr(request, name) < MOST:
+            raise ValueError(f"{name} must be at least {least} and below {MOST:,}, but is {getattr(request, name)}")
     if request.steps is not None and request.steps < 1:
         raise ValueError(f"steps must be at least 1, but is {request.steps}")
+    found = policies(request)
     path = request.out or request.run / f"watch{default_suffix()}"
     check_format(path)
-    found = policies(request)
     env_id = next(iter(found.values())).spec.id
     rate = render.frame_rate(env_id)
     every = max(1, round(rate / request.fps))
@@ -119,4 +120,4 @@ def watch(request: Request, console: Console) -> Path:
 
 
 if __name__ == "__main__":
-    main_guard(lambda: watch(tyro.cli(Request, prog="python -m deep.watch", args=sys.argv[1:]), Console()))
+    main_guard(lambda: watch(tyro.cli(Request, prog="python -m deep.watch", args=sys.argv[1:]), Console(markup=False)))

@@ -140,6 +140,17 @@ def test_the_form_shifts_the_reward_by_the_bound_so_far(kind: str) -> None:
         assert (player.reward("neglogd", m) >= 0).all() and (player.reward("logd", m) <= 0).all()
 
 
+@kinds
+def test_the_bound_holds_for_the_absorbing_state_too(kind: str) -> None:
+    rng = np.random.default_rng(3)
+    player = LinearPlayer(BOX, True, kind)
+    mine, theirs = (Side(player.margin.rows(rng.normal(size=(50, 2)), rng.normal(size=(50, 1))), s) for s in (0.9, 0.0))
+    player.fit(mine, theirs, torch.Generator())
+    end = player.margin(player.margin.end_row())
+    assert float(end) > float(player.margin(mine.rows).max())
+    assert float(player.reward("neglogd", end)) >= 0 and float(player.reward("logd", end)) <= 0
+
+
 def test_the_method_chooses_the_player() -> None:
     arguments = BOX, False, LOSSES["logistic"], CostConfig(), torch.device("cpu"), torch.Generator().manual_seed(0)
     for method in ("gail", "fem", "gtal"):

@@ -162,3 +162,10 @@ def test_the_table_on_the_page_is_that_of_two_runs_judged() -> None:
     assert {*WELL, "refused", "risk", "kl", "train_return"} - {"step_accepted"} == rows.keys()
     gap = [cell.strip() for cell in rows["margin_gap"].split("|")]
     assert float(gap[1]) < float(gap[0]) and gap[2] == "well" and float(gap[4]) > float(gap[3]) and gap[5] == "ill"
+
+
+def test_a_short_run_says_how_many_iterations_its_parts_have() -> None:
+    shown = io.StringIO()
+    Console(file=shown, width=200).print(diagnostics.table("run", read([WELL] * 12), 12))
+    assert "the first and the last 10 of 12 iterations" in shown.getvalue()
+    assert diagnostics.part(1000) == 200

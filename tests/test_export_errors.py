@@ -91,6 +91,14 @@ def test_a_missing_package_is_named_and_nothing_is_written(tmp_path: Path, monke
     assert list(tmp_path.iterdir()) == []
 
 
+def test_actions_that_hardly_vary_differ_by_rounding_alone() -> None:
+    policy = deep.load(DATA / "Hopper-v4")
+    policy.policy.act_mean += 4000.0
+    policy.policy.act_std *= 1e-3
+    run = export_onnx.runner(export_onnx.graph(export_program.Program(policy), {}))
+    assert export_program.check(policy, run) > 1e-3  # of their spread, and yet the next float32
+
+
 @pytest.mark.parametrize("source", ["Hopper-v4", "CartPole-v0"])
 def test_a_program_that_acts_otherwise_is_refused(source: str) -> None:
     policy = deep.load(DATA / source)

@@ -114,6 +114,17 @@ def test_lambda_makes_a_method_of_its_own() -> None:
     assert report_text.name("gail_lambda_1e-3") == "GAIL, lambda 1e-3"
 
 
+def test_two_lambdas_are_two_methods_and_need_no_figure_1(tmp_path: Path) -> None:
+    lines = []
+    for lam in ("0.0015", "0.002"):
+        config = cell("gail", "Reacher-v4", 4, 0, flags=("--entropy", lam)).settings()
+        lines.append(line("gail", "Reacher-v4", 4, 0, 900.0, config=config))
+    found = results(lines)
+    assert [r.key[1] for r in found] == ["gail_lambda_1.5e-3", "gail_lambda_2e-3"]
+    report_figures.figure_1(found, tmp_path / "figure1.png")
+    assert not (tmp_path / "figure1.png").exists()
+
+
 @pytest.mark.parametrize("value", [None, float("nan"), "1"])
 def test_a_line_without_its_numbers_is_an_error(value: Any) -> None:
     with pytest.raises(ValueError, match=r"lines\[1\] .*: expert_return must be finite, but is (None|nan|1)"):

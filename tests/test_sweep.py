@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from deep import gail, sweep, sweep_display, sweep_grid, sweep_lines, sweep_run
+from deep import demos, gail, sweep, sweep_display, sweep_grid, sweep_lines, sweep_run
 from deep.bc import BcConfig
 from deep.cli import parse
 from deep.config import GailConfig, gail_defaults, protocol
@@ -215,11 +215,28 @@ def test_the_display_counts_runs_and_says_what_failed(tmp_path: Path) -> None:
     [
         (["--seeds", "0"], "seeds must be at least 1, but is 0"),
         (["--address", "x:1", "--jobs", "2"], "jobs must be left out with address"),
+        (["--methods", "gail", "--", "--preset", "paper"], "preset must be given before --, .*, but is paper after it"),
+        (["--methods", "gail", "--", "--method", "fem"], "method must be given before --"),
+        (["--", "--env", "Hopper-v4"], "env must be given before --"),
     ],
 )
 def test_wrong_requests_are_refused(flags: list[str], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         sweep.main(["--envs", "CartPole-v0", *flags])
+
+
+def test_demonstrations_of_ones_own_may_be_a_folder_and_any_task(tmp_path: Path) -> None:
+    folder = tmp_path / "mine-v0"
+    demos.save(folder, demos.load(demos.bundled("CartPole-v0")), "minari")
+    flags = (f"--demos={folder}",)
+    (found,) = grid(("CartPole-v1",), ("bc",), (1,), (0,), flags=flags)
+    assert found.demonstrations() == folder and len(found.identity()) == 16
+    before = sweep_grid.digest(folder)
+    (folder / "data" / "metadata.json").write_text("{}")
+    sweep_grid.digest.cache_clear()
+    assert sweep_grid.digest(folder) != before
+    with pytest.raises(ValueError, match=r"envs\[0\] must have bundled demonstrations"):
+        grid(("CartPole-v1",), ("bc",), (1,), (0,))
 
 
 def test_a_dry_run_lists_the_commands_that_are_missing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

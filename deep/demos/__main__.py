@@ -6,6 +6,7 @@ python -m deep.demos export demos.npz --format hdf5 --out demos.hdf5
 python -m deep.demos show demos.hdf5
 """
 
+import re
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -111,10 +112,10 @@ def main(argv: list[str]) -> None:
         else:
             source, deterministic = open_source(options.source, options.env, options.trust), options.deterministic
         demos = record(source, options.trajectories, options.seed, options.subsample, deterministic)
-        name = f"{source.env.replace('/', '-').replace(':', '-')}-{options.trajectories}{SUFFIX[options.format]}"
+        name = f"{re.sub('[^-_a-zA-Z0-9]', '-', source.env)}-{options.trajectories}{SUFFIX[options.format]}"
         path = options.out or Path("runs/demos") / name
         _save(path, demos, options.format)
-    Console().print(summary.table(demos, path))
+    Console(markup=False).print(summary.table(demos, path))
 
 
 def _save(path: Path, demos: Demos, kind: Format) -> None:

@@ -142,7 +142,8 @@ def check(demos: Demos, spec: EnvSpec) -> None:
     at = _first(demos.acts >= spec.act_dim)
     if at is not None:
         found = demos.acts[at]
-        raise DemoError(f"acts[{at[0]}] must be in 0..{spec.act_dim - 1} for {spec.id}, but is {found}")
+        less = f" (the task's own numbers less {spec.act_start}, its first)" if spec.act_start else ""
+        raise DemoError(f"acts[{at[0]}] must be in 0..{spec.act_dim - 1} for {spec.id}{less}, but is {found}")
 
 
 def _check_metadata(metadata: Any) -> None:

@@ -56,13 +56,14 @@ def read(path: Path) -> Demos:
     widths = {(part["observations"].shape[1], part["actions"].shape[1:]) for part in parts}
     if len(widths) > 1:
         raise DemoError("episodes must have observations and actions of one width, but they differ")
+    start = _start(record)
     timed = own is not None and all("time" in part for part in parts)
     bare = own is not None and own.pop("last_obs", True) is False
     unknown = own is not None and own.pop("terminated", True) is None
     unpaid = own is not None and own.pop("rewards", True) is None
     return Demos(
         np.concatenate([part["observations"][:-1] for part in parts]),
-        np.concatenate([part["actions"] for part in parts]),
+        np.concatenate([part["actions"] - start if part["actions"].ndim == 1 else part["actions"] for part in parts]),
         np.array([len(part["actions"]) for part in parts]),
         None if unpaid else np.concatenate([part["rewards"] for part in parts]),
         None if unknown else np.array([part["terminations"][-1] for part in parts]),
@@ -70,6 +71,16 @@ def read(path: Path) -> Demos:
         _metadata(record) if own is None else own,
         None if bare else np.stack([part["observations"][-1] for part in parts]),
     )
+
+
+def _start(record: dict[str, Any]) -> int:
+    """What the task calls its first action; 0 where the data set does not say."""
+    space = record.get("action_space")
+    try:
+        start = from_text(space).get("start", 0) if isinstance(space, str) else 0
+    except DemoError:
+        return 0
+    return start if type(start) is int and abs(start) < 2**31 else 0
 
 
 def _check(i: int, arrays: Arrays) -> Arrays:

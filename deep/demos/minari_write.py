@@ -54,12 +54,18 @@ def write(path: Path, demos: Demos) -> None:
     with new_folder(path) as folder:
         (folder / "data").mkdir()
         with h5py.File(folder / "data" / "main_data.hdf5", "w", track_order=True) as file:
-            _episodes(file, demos)
+            _episodes(file, demos, _start(demos))
         record["dataset_size"] = round((folder / "data" / "main_data.hdf5").stat().st_size / 1e6, 1)
         (folder / "data" / "metadata.json").write_text(json.dumps(record))
 
 
-def _episodes(file: h5py.File, demos: Demos) -> None:
+def _start(demos: Demos) -> int:
+    """What the task calls its first action."""
+    known = _known(demos.metadata.get("env")) if demos.discrete else None
+    return 0 if known is None else known[1].act_start
+
+
+def _episodes(file: h5py.File, demos: Demos, start: int) -> None:
     obs = np.split(with_last(demos), np.cumsum(demos.lengths + 1)[:-1])
     ended = np.zeros(demos.episodes, dtype=bool) if demos.terminated is None else demos.terminated
     for i, first in enumerate(demos.starts):
@@ -70,7 +76,7 @@ def _episodes(file: h5py.File, demos: Demos) -> None:
         flag[-1] = True
         arrays: dict[str, Any] = {
             "observations": obs[i],
-            "actions": demos.acts[rows],
+            "actions": demos.acts[rows] + start if demos.discrete else demos.acts[rows],
             "rewards": np.zeros(demos.lengths[i]) if demos.rewards is None else demos.rewards[rows],
             "terminations": flag & ended[i],
             "truncations": flag & ~ended[i],
@@ -88,29 +94,31 @@ def _task(demos: Demos) -> dict[str, str]:
     obs = _box(np.full(width, -np.inf), np.full(width, np.inf))
     if demos.discrete:
         n = int(demos.acts.max()) + 1 if known is None else max(known[1].act_dim, int(demos.acts.max()) + 1)
-        act: dict[str, Any] = {"type": "Discrete", "dtype": "int64", "start": 0, "n": n}
+        act: dict[str, Any] = {"type": "Discrete", "dtype": "int64", "start": _start(demos), "n": n}
     elif known is None or known[1].act_low is None or known[1].act_dim != demos.acts.shape[1]:
         act = _box(np.full(demos.acts.shape[1], -np.inf), np.full(demos.acts.shape[1], np.inf))
     else:
         act = _box(known[1].act_low, known[1].act_high)
     found = {"observation_space": json.dumps(obs), "action_space": json.dumps(act)}
-    return found if known is None else found | {"env_spec": known[0]}
+    return found if known is None or known[0] is None else found | {"env_spec": known[0]}
 
 
-def _known(env_id: object) -> tuple[str, EnvSpec] | None:
-    """A registered task, as Gymnasium's own text and as EnvSpec."""
+def _known(env_id: object) -> tuple[str | None, EnvSpec] | None:
+    """A registered task, as Gymnasium's own text, where it has one, and as EnvSpec."""
     if not isinstance(env_id, str) or ":" in env_id:  # a name in a file imports no module
         return None
     from deep.envs import make  # MuJoCo and Gymnasium take a second to import
     from deep.envs.registry import lookup
 
     try:
-        text = lookup(env_id).to_json()
         simulator = make(env_id, 1, 0)
     except (ValueError, TypeError):
         return None
     simulator.close()
-    return text, simulator.spec
+    try:
+        return lookup(env_id).to_json(), simulator.spec
+    except (ValueError, TypeError):  # made by a function of this process
+        return None, simulator.spec
 
 
 def _box(low: np.ndarray, high: np.ndarray) -> dict[str, Any]:

@@ -98,6 +98,13 @@ class Simulator(ABC):
         """Steps since the episode of each simulator began, [E] int64."""
 
     @property
+    def limit(self) -> np.ndarray:
+        """The step at which the clock truncates the episode of each simulator, [E] int64: below the horizon in a
+        staggered first one.
+        """
+        return np.full(self.num, self.spec.horizon)
+
+    @property
     @abstractmethod
     def obs(self) -> np.ndarray:
         """The observations to act on next, [E, O]: what `reset`, `step` or `load_state_dict` left."""

@@ -53,15 +53,17 @@ class GymSimulator(Simulator):
         self._rng = np.random.Generator(np.random.PCG64(seed))
         self._clock = Clock(num, self.spec.horizon, stagger)
         self._seeds = np.zeros(num, dtype=np.int64)
-        shape, dtype = (num, self.spec.horizon), np.int64
-        if not self.spec.discrete:
-            shape, dtype = (*shape, self.spec.act_dim), np.float64
-        self._played = np.zeros(shape, dtype=dtype)
+        each, dtype = ((), np.int64) if self.spec.discrete else ((self.spec.act_dim,), np.float64)
+        self._played = np.zeros((num, 0, *each), dtype=dtype)
         self._obs: np.ndarray | None = None
 
     @property
     def elapsed(self) -> np.ndarray:
         return self._clock.elapsed.copy()
+
+    @property
+    def limit(self) -> np.ndarray:
+        return self._clock.limit.copy()
 
     @property
     def obs(self) -> np.ndarray:
@@ -76,6 +78,7 @@ class GymSimulator(Simulator):
     def step(self, actions: np.ndarray) -> Step:
         self.check_ready(self._obs)
         actions = self.check_actions(actions)
+        self._reserve(int(self._clock.elapsed.max()) + 1)
         self._played[np.arange(self.num), self._clock.elapsed] = actions
         with self._failing("step"):
             raw, reward, terminated, truncated, _ = self._envs.step(actions + self._action_start)
@@ -91,6 +94,14 @@ class GymSimulator(Simulator):
             self._clock.restart(np.flatnonzero(done))
             self._begin(done)
         return Step(self._obs, obs, reward, terminated, truncated)
+
+    def _reserve(self, steps: int) -> None:
+        """Room for the actions of episodes of that length; time limits may be far beyond any that is played."""
+        have = self._played.shape[1]
+        if steps > have:
+            more = min(max(steps, 2 * have, 64), self.spec.horizon) - have
+            room = np.zeros((self.num, more, *self._played.shape[2:]), self._played.dtype)
+            self._played = np.concatenate([self._played, room], 1)
 
     def _begin(self, mask: np.ndarray) -> None:
         """New episodes, from new seeds, for the simulators in `mask` [E]."""
@@ -153,6 +164,7 @@ class GymSimulator(Simulator):
             raise ValueError(f"{id_} must be a function of its seed and actions to resume, but simulator {i} is not")
         self._obs = obs
         self._seeds[:] = state["seeds"]
+        self._reserve(longest)
         self._played[:, :longest] = state["played"]
         saved.set_rng(self._rng, state["rng"])
 

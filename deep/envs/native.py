@@ -112,6 +112,10 @@ class NativeSimulator(Simulator):
         return self._clock.elapsed.copy()
 
     @property
+    def limit(self) -> np.ndarray:
+        return self._clock.limit.copy()
+
+    @property
     def obs(self) -> np.ndarray:
         return self.check_ready(self._obs).copy()
 

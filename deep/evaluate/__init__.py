@@ -12,7 +12,8 @@ import numpy as np
 from deep import envs
 
 Act = Callable[[np.ndarray], np.ndarray]
-WIDEST = 1e3  # a uniform action on an unbounded axis
+WIDEST = 1e3  # half the width of a uniform action on an unbounded axis
+UNBOUNDED = 1e30  # a bound beyond it is none: some tasks write the largest float32 for infinity
 
 
 @dataclass(frozen=True)
@@ -49,8 +50,13 @@ def evaluate(env_id: str, act: Act, episodes: int, seed: int, threads: int = 0) 
 
 
 def random_actions(spec: envs.EnvSpec) -> Callable[[np.ndarray, np.random.Generator], np.ndarray]:
-    """Uniformly random actions of a task, as a function of observations [E, O] and a generator."""
+    """Uniformly random actions of a task, as a function of observations [E, O] and a generator.
+
+    An axis without bounds is drawn from -WIDEST to WIDEST, one with a single bound within 2 * WIDEST of it.
+    """
     if spec.discrete:
         return lambda obs, rng: rng.integers(spec.act_dim, size=len(obs))
-    low, high = np.maximum(spec.act_low, -WIDEST), np.minimum(spec.act_high, WIDEST)
+    below, above = spec.act_low > -UNBOUNDED, spec.act_high < UNBOUNDED
+    low = np.where(below, spec.act_low, np.where(above, spec.act_high - 2 * WIDEST, -WIDEST))
+    high = np.where(above, spec.act_high, np.where(below, spec.act_low + 2 * WIDEST, WIDEST))
     return lambda obs, rng: rng.uniform(low, high, (len(obs), spec.act_dim))

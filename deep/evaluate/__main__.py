@@ -47,7 +47,10 @@ def distances(found: Assessment, env: str) -> Table:
 def main(argv: list[str]) -> None:
     """Entry point of `python -m deep.evaluate RUN`."""
     request = tyro.cli(Request, prog="python -m deep.evaluate", args=argv, description=__doc__)
-    console = Console()
+    console = Console(markup=False)
+    for name, least in (("episodes", 1), ("seed", 0), ("threads", 0)):
+        if getattr(request, name) < least:
+            raise ValueError(f"{name} must be at least {least}, but is {getattr(request, name)}")
     policy = trained.load(request.run, request.trust)
     env = policy.config.env
     found = assess(policy, request.episodes, request.seed, request.threads)
