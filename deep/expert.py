@@ -20,11 +20,10 @@ from torch import Tensor
 from deep import config_limits, envs, progress, run, tracking
 from deep.averaging import Averaged
 from deep.cli import main_guard, parse
-from deep.config import ExpertConfig
+from deep.config import ExpertConfig, task_name
 from deep.config_values import as_dict
 from deep.learner import Learner, below
 from deep.nets import GaussianPolicy, Policy, make_policy
-from deep.presets import task_name
 from deep.run import Metrics, Run
 
 DATA = Path(__file__).parent / "data"
