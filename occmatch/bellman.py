@@ -133,8 +133,10 @@ def rl(
     """
     cost, lam = checks.cost(mdp, cost), checks.lam(lam)
     tol, max_iter = checks.lam(tol, "tol"), checks.count(max_iter, "max_iter")
-    # A constant added to the cost adds a constant to V and nothing to pi; centred, less is lost to cancellation.
-    centre = 0.5 * (float(cost.min()) + float(cost.max()))
+    # A constant added to the cost adds a constant to V and nothing to pi; centred, less is lost to cancellation.  The
+    # extremes of min_a c bound those of V*; penalties on single actions, and with them the centre of all costs, do not.
+    least = cost.min(axis=1)
+    centre = 0.5 * float(least.min()) + 0.5 * float(least.max())
     offset = centre / (1.0 - mdp.gamma)
     cost = cost - centre
     with reporting(progress, f"RL on {mdp.S:,} states") as say:

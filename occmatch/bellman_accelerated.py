@@ -92,7 +92,7 @@ def _sweep(mdp: AnyMDP, cost: FloatArray, lam: float, V: FloatArray, iteration: 
         TV, pi = soft_minimum(Q, lam)
     else:
         TV, pi = Q.min(axis=1), np.eye(mdp.A)[Q.argmin(axis=1)]
-    return Found(V, TV - V, pi, sweep_rounding(mdp, cost, V, lam), iteration, method)
+    return Found(V, TV - V, pi, sweep_rounding(mdp, cost, V, TV, lam), iteration, method)
 
 
 def _relative(found: Found) -> FloatArray:

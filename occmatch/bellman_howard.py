@@ -47,8 +47,8 @@ def policy_iteration(mdp: AnyMDP, cost: FloatArray, V: FloatArray, tol: float, m
     actions = q(mdp, cost, V).argmin(axis=1)
     for iteration in range(max_iter + 1):
         Q = q(mdp, cost, V)
-        rounding = sweep_rounding(mdp, cost, V, 0.0)
         least = Q.min(axis=1)
+        rounding = sweep_rounding(mdp, cost, V, least, 0.0)
         worse = Q[states, actions] - least > 4.0 * rounding
         actions = np.where(worse, Q.argmin(axis=1), actions)
         found = Found(V, least - V, actions, rounding, iteration, METHOD)

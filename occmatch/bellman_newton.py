@@ -60,7 +60,7 @@ def soft_policy_iteration(
     since = 0
     for iteration in range(max_iter + 1):
         TV, pi = soft_minimum(q(mdp, cost, V), lam)
-        found = Found(V, TV - V, pi, sweep_rounding(mdp, cost, V, lam), iteration, METHOD)
+        found = Found(V, TV - V, pi, sweep_rounding(mdp, cost, V, TV, lam), iteration, METHOD)
         spread = found.spread
         say(METHOD, iteration, found.radius(mdp.gamma), lambda found=found: found.centred(mdp.gamma))
         since = 0 if spread < 0.9 * best else since + 1

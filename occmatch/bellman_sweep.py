@@ -75,10 +75,20 @@ def q(mdp: AnyMDP, cost: FloatArray, V: FloatArray) -> FloatArray:
     return Q
 
 
-def sweep_rounding(mdp: AnyMDP, cost: FloatArray, V: FloatArray, lam: float) -> float:
+def sweep_rounding(mdp: AnyMDP, cost: FloatArray, V: FloatArray, TV: FloatArray, lam: float) -> float:
     """Bound on the rounding of one computed T V - V: a dot product of n terms errs by n units in the last place."""
-    scale = _largest(cost) + _largest(V) + lam * np.log(mdp.A)
+    nats = lam * np.log(mdp.A)
+    scale = _weighed(cost, _largest(TV) + _largest(V) + nats) + _largest(V) + nats
     return 0.5 * (terms(mdp) + mdp.A + 8) * EPS * scale
+
+
+def _weighed(cost: FloatArray, bound: float) -> float:
+    """The size of cost that rounds T V: of an action counts pi(a|s) |c(s, a)|, so that a penalty is no loss of digits.
+
+    With H the entropy of the greedy pi, sum_a pi(a|s) |Q(s, a)| <= |T V(s)| + lam H <= |T V| + lam log A, and
+    |c| <= |Q| + |V|: at most `bound`, the sum of these.
+    """
+    return min(_largest(cost), bound)
 
 
 def fine_step(
@@ -97,12 +107,13 @@ def fine_step(
         moved *= mdp.P.data[entries]
         Q = mdp.gamma * np.add.reduceat(moved, starts).reshape(-1, A) + cost[first:last]
         Q -= ((1.0 - mdp.gamma) * (V[first:last] + w[first:last]))[:, None]
-        travel = max(travel, float(np.add.reduceat(np.abs(moved), starts).max()), _largest(Q))
+        travel = max(travel, float(np.add.reduceat(np.abs(moved), starts).max()))
         if lam > 0.0:
             step[first:last], pi[first:last] = soft_minimum(Q, lam)
         else:
             pi[first:last], step[first:last] = np.eye(A)[Q.argmin(axis=1)], Q.min(axis=1)
-    scale = travel + _largest(cost) + (1.0 - mdp.gamma) * _largest(V) + lam * (1.0 + np.log(A))
+    nats, size = lam * np.log(A), travel + (1.0 - mdp.gamma) * _largest(V)
+    scale = _weighed(cost, _largest(step) + size + nats) + _largest(step) + size + lam + nats
     return step, pi, 0.5 * (terms(mdp) + A + 8) * EPS * scale
 
 

@@ -77,6 +77,33 @@ def test_rl_agrees_with_value_iteration_within_its_certified_error(name, lam):
     assert solved.lam == lam
 
 
+@pytest.mark.parametrize("penalty", [1e3, 1e9, 1e17, 1e308])
+@pytest.mark.parametrize("lam", [0.0, 0.1])
+@pytest.mark.parametrize("tol", [0.0, 1e-13])
+def test_a_penalty_on_one_action_costs_the_others_no_digits(penalty, lam, tol):
+    """An action that nobody takes might as well not exist."""
+    rng = np.random.default_rng(15)
+    mdp = examples.garnet(20, 3, 5, 0.9, rng)
+    cost = rng.random(mdp.shape)
+    cost[:, 2] = penalty
+    rest = MDP(mdp.P.toarray().reshape(20, 3, 20)[:, :2], mdp.p0, mdp.gamma)
+    solved, allowed = rl(mdp, cost, lam, tol=tol), rl(rest, cost[:, :2], lam)
+    assert np.abs(solved.V - value_iteration(rest, cost[:, :2], lam)).max() <= solved.error <= 1e-12
+    assert (solved.pi[:, 2] == 0.0).all()
+    np.testing.assert_allclose(solved.pi[:, :2], allowed.pi, rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("lam", [*LAMS, 1e6])
+def test_the_error_holds_for_costs_of_all_sizes_in_one_state(seed, lam):
+    rng = np.random.default_rng(seed)
+    mdp = examples.garnet(6, 3, 3, 0.9, rng)
+    cost = np.where(rng.random(mdp.shape) < 0.4, 10.0 ** rng.uniform(0, 18, mdp.shape), rng.normal(size=mdp.shape))
+    solved, V = rl(mdp, cost, lam), value_iteration(mdp, cost, lam)
+    # The reference rounds too, at 1e-19 of its values.
+    assert np.abs(solved.V - V).max() <= solved.error + 1e-17 * np.abs(V).max()
+
+
 @pytest.mark.parametrize("name", MDPS)
 @pytest.mark.parametrize("lam", LAMS)
 @pytest.mark.parametrize("size", [1.0, 1e6])

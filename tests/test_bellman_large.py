@@ -173,7 +173,7 @@ def test_the_fine_sweep_is_the_sweep_with_more_digits(lam, monkeypatch):
     least = Q.min(axis=1, keepdims=True)
     exact = least[:, 0] - (lam * np.log(np.exp((least - Q) / lam).sum(axis=1)) if lam else 0.0) - x
     assert np.abs(step - exact).max() <= bound + 1e-16
-    assert bound <= 1e-13 < 0.1 * bellman_sweep.sweep_rounding(mdp, cost, V, lam) + 1e-12
+    assert bound <= 1e-13 < 0.1 * bellman_sweep.sweep_rounding(mdp, cost, V, V + step, lam) + 1e-12
     greedy = om.soft_backup(mdp, cost, V, lam)[1] if lam else om.hard_backup(mdp, cost, V)[1]
     np.testing.assert_allclose(pi, greedy, rtol=0, atol=1e-9)
 
