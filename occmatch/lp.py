@@ -34,7 +34,18 @@ from occmatch.bellman import rl
 from occmatch.candidate import Infeasible
 from occmatch.checks import FloatArray
 from occmatch.lp_budgets import Budgets, Limits
-from occmatch.lp_simplex import VIOLATION_RTOL, Program, Rows, Vertex, flow_rows, least_violation, none, over, solve
+from occmatch.lp_simplex import (
+    VIOLATION_RTOL,
+    Program,
+    Rows,
+    Vertex,
+    flow_rows,
+    least_violation,
+    none,
+    over,
+    solve,
+    typical,
+)
 from occmatch.lp_solution import Solution, finish
 from occmatch.mdp import MDP
 from occmatch.occupancy import flow_matrix
@@ -97,18 +108,19 @@ def optimal_control_dual(
     start, c = time.perf_counter(), checks.cost(mdp, cost)
     limits, transposed = Limits.of(mdp, budgets), csr_array(flow_matrix(mdp).T)
     m, (S, A) = limits.b.size, mdp.shape
+    scale = typical(c)
     program = Program(
         objective=np.concatenate([-mdp.p0, limits.b]),
         flow=none(S + m),
         equal=none(S + m),
-        below=over(transposed, c.ravel(), -limits.rows.T.tocsr(), m),
+        below=over(transposed, c.ravel() / scale, -limits.rows.T.tocsr(), m),
         free=np.arange(S + m) < S,
     )
     vertex = solve(program, _known(solver))
     if vertex is None:
         # V = min c / (1 - gamma) and y = 0 are feasible, so that the dual was unbounded.
         return _infeasible(_program(mdp, c.ravel(), limits, none(S * A)))
-    V, y = vertex.x[:S], vertex.x[S:].clip(min=0.0) / limits.scale
+    V, y = scale * vertex.x[:S], scale * vertex.x[S:].clip(min=0.0) / limits.scale
     seconds = time.perf_counter() - start
     return finish(mdp, limits, vertex, -vertex.below, V, y, c, f"control, dual ({solver})", seconds)
 

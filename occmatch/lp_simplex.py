@@ -27,6 +27,9 @@ TOLERANCES = (1e-10, 1e-7)
 # A violation counts from here on, as a share of the largest right-hand side: the looser of the tolerances above.
 VIOLATION_RTOL = 1e-7
 
+# HiGHS takes 1e20 for infinite, and what is scaled beyond 1e18 it may not solve.
+MOST = 1e17
+
 
 @dataclass(frozen=True, eq=False)
 class Rows:
@@ -79,12 +82,20 @@ def none(width: int) -> Rows:
     return Rows(csr_array((0, width)), np.zeros(0))
 
 
+def typical(x: FloatArray) -> float:
+    """The size of nonzero entries, 1 without any: their lower quartile, which penalties on most pairs do not move."""
+    sizes = np.abs(x[x != 0.0])
+    if not sizes.size:
+        return 1.0
+    return max(float(np.quantile(sizes, 0.25, method="lower")), float(sizes.max()) / MOST)
+
+
 def solve(program: Program, solver: str = "simplex") -> Vertex | None:
     """An optimal vertex (an optimum by "interior" or "pdlp"), or None where there is none: infeasible, or unbounded."""
     if solver != "simplex":
         return _large(program, solver)
-    # An absolute tolerance on reduced costs is relative once the largest coefficient is 1.
-    scale = float(np.abs(program.objective).max()) or 1.0
+    # An absolute tolerance on reduced costs is relative once coefficients are about 1.
+    scale = typical(program.objective)
     flow, equal = program.flow.rhs.size, np.concatenate([program.flow.rhs, program.equal.rhs])
     for tolerance in TOLERANCES:
         result = linprog(
@@ -112,7 +123,7 @@ def solve(program: Program, solver: str = "simplex") -> Vertex | None:
 def _large(program: Program, solver: str) -> Vertex | None:
     from occmatch.lp_highs import run_highs  # loaded only where it is used
 
-    scale = float(np.abs(program.objective).max()) or 1.0
+    scale = typical(program.objective)
     blocks = program.flow, program.equal, program.below
     rows = csc_array(vstack([block.matrix for block in blocks], format="csc"))
     high = np.concatenate([block.rhs for block in blocks])

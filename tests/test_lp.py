@@ -30,6 +30,20 @@ def test_control_agrees_with_policy_iteration_from_both_sides(name: str, scale: 
         assert (found.V <= oracle.V + GAP * size).all()
 
 
+@pytest.mark.parametrize("side", [lp.optimal_control, lp.optimal_control_dual])
+@pytest.mark.parametrize("scale", [1e9, 1e-9, 1e-12, 1e-100])
+@pytest.mark.parametrize(
+    ("penalty", "solver"), [(1.0, "simplex"), (1e12, "simplex"), (1.0, "interior"), (1e9, "interior")]
+)
+def test_no_tolerance_is_wider_than_the_costs_that_matter(side, scale: float, penalty: float, solver: str) -> None:
+    """HiGHS's tolerances are absolute, on the costs themselves or on costs over the largest of them."""
+    mdp = examples.garnet(8, 3, 4, 0.9, np.random.default_rng(6))
+    cost = scale * np.where(np.arange(3) == 2, penalty, cost_of(mdp))
+    found, optimum = side(mdp, cost, solver=solver), mdp.p0 @ rl(mdp, cost, lam=0).V
+    assert found.value == pytest.approx(optimum, rel=1e-7, abs=0)
+    assert found.bound == pytest.approx(optimum, rel=1e-7, abs=0)
+
+
 @pytest.mark.parametrize("name", MDPS)
 def test_vertices_give_policies_that_are_optimal_from_every_state(name: str) -> None:
     mdp = MDPS[name]
