@@ -86,8 +86,8 @@ MUTANTS = (
     Mutant(
         "no gamma in Q",
         "bellman_sweep.py",
-        "    Q *= mdp.gamma\n",
-        "",
+        "np.multiply(expected, mdp.gamma,",
+        "np.multiply(expected, 1.0,",
         ("test_2_reinforcement_learning.py", "test_beyond_iq_learn.py"),
     ),
     Mutant(

@@ -68,9 +68,10 @@ def soft_minimum(Q: FloatArray, lam: float) -> tuple[FloatArray, FloatArray]:
 
 
 def q(mdp: AnyMDP, cost: FloatArray, V: FloatArray) -> FloatArray:
-    """cost + gamma P V [S, A], in one array."""
-    Q = mdp.expect(V)
-    Q *= mdp.gamma
+    """cost + gamma P V [S, A], in one array of its own."""
+    expected = mdp.expect(V)
+    # A function of the user's may return V itself, or the array that its next call writes into.
+    Q = np.multiply(expected, mdp.gamma, out=expected if isinstance(mdp, MDP) else None, dtype=np.float64)
     Q += cost
     return Q
 

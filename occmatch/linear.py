@@ -183,7 +183,8 @@ class FreeResolvent:
 
     def solve_transposed(self, p: FloatArray, rtol: float = 0.0) -> FloatArray:
         """d [S] with (I - gamma P_pi') d = p, to rounding or to a residual of `rtol * max|p|`."""
-        return self._solve(lambda d: self.mdp.flow(self.pi * d[:, None]), p, rtol)
+        # A copy, as steps are made in place: `flow` may return one array again and again.
+        return self._solve(lambda d: np.array(self.mdp.flow(self.pi * d[:, None]), dtype=np.float64), p, rtol)
 
     def _solve(self, apply: Product, b: FloatArray, rtol: float) -> FloatArray:
         x, reached = refined(apply, self.mdp.gamma, b, rtol, _PASSES, _STEPS)

@@ -29,7 +29,8 @@ class MatrixFree:
     """An MDP as two functions: `expect` [S] -> [S, A] and its transpose `flow` [S, A] -> [S].
 
     `p0` [S], `gamma` in [0, 1), `A` actions; `terms` is the largest number of next states of one state and action,
-    which bounds the rounding of a sweep.  Raises ValueError where shapes are wrong, expect(1) is not 1, or the two are
+    which bounds the rounding of a sweep.  What the two return is only read, and may be a view of their argument or one
+    array filled anew by each call.  Raises ValueError where shapes are wrong, expect(1) is not 1, or the two are
     not each other's transpose; these are tried on three vectors, so that a mistake in one place may escape.
     """
 

@@ -91,6 +91,44 @@ def test_wrong_functions_are_found_by_trying(changes, message):
         MatrixFree(**(values | changes))
 
 
+@pytest.mark.parametrize("lam", [0.0, 0.3])
+def test_functions_may_return_views_and_arrays_that_are_not_for_writing(lam):
+    """States that stay where they are: P V is V itself, and what flows in is rho."""
+    S, gamma, p0 = 5, 0.9, np.full(5, 0.2)
+    view = MatrixFree(lambda V: V[:, None], lambda rho: rho[:, 0], p0, gamma, 1, 1)
+    shared = MatrixFree(lambda V: np.broadcast_to(V[:, None], (S, 2)), lambda rho: rho.sum(axis=1), p0, gamma, 2, 1)
+    for mdp in (view, shared):
+        cost, V = np.repeat(np.arange(5.0)[:, None], mdp.A, axis=1), np.linspace(-1.0, 1.0, S)
+        solved = om.rl(mdp, cost, lam)
+        truth = (np.arange(5.0) - lam * np.log(mdp.A)) / (1 - gamma)
+        assert np.abs(solved.V - truth).max() <= solved.error <= 1e-12
+        before = V.copy()
+        assert (om.q_values(mdp, cost, V) == gamma * before[:, None] + cost).all()
+        assert (V == before).all()
+
+
+@pytest.mark.parametrize("lam", [0.0, 0.3])
+def test_functions_may_write_into_one_array_again_and_again(lam):
+    mdp, free = PAIRS["gridworld"]
+    ahead, back = np.empty(mdp.S * mdp.A), np.empty(mdp.S)
+
+    def expect(V):
+        ahead[:] = mdp.P @ V
+        return ahead.reshape(mdp.shape)
+
+    def flow(rho):
+        back[:] = mdp.P.T @ rho.reshape(-1)
+        return back
+
+    same = MatrixFree(expect, flow, mdp.p0, mdp.gamma, mdp.A, free.terms)
+    cost = np.random.default_rng(7).normal(size=mdp.shape)
+    one, two = om.rl(free, cost, lam), om.rl(same, cost, lam)
+    assert two.method == one.method
+    assert np.abs(one.V - two.V).max() <= one.error + two.error
+    np.testing.assert_allclose(two.pi, one.pi, rtol=0, atol=1e-9)
+    np.testing.assert_allclose(two.rho, one.rho, rtol=0, atol=1e-9)
+
+
 def test_any_mdp_can_be_wrapped():
     mdp = examples.garnet(40, 3, 4, 0.95, np.random.default_rng(4))
     cost = np.random.default_rng(5).normal(size=mdp.shape)
