@@ -16,7 +16,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import csr_array
-from scipy.special import rel_entr
+from scipy.special import logsumexp
 
 from occmatch import checks
 from occmatch.checks import FloatArray
@@ -32,11 +32,15 @@ _MAX_STEPS = 500
 # Below this relative change of every entry Newton's method on relative entropy converges without a line search.
 _PURE_NEWTON = 0.1
 
+# The least normal number stands for entries that fall below it: they would be zero, and their logarithm infinite.
+_LEAST, _EPS = np.finfo(np.float64).tiny, np.finfo(np.float64).eps
+
 
 def project_l2(mdp: MDP, x: ArrayLike) -> FloatArray:
     """The rho in D nearest to `x` [S, A] in least squares; `x` may have entries of any sign.
 
-    Raises ValueError for x that is not finite [S, A].
+    Raises ValueError for x that is not finite [S, A], and RuntimeError where rounding keeps the iteration from D:
+    entries of x far larger than 1/(1-gamma), or gamma too near 1.
     """
     x = checks.cost(mdp, x, "x")
     face, start = _face(mdp, np.ones(mdp.shape, dtype=bool))
@@ -46,8 +50,10 @@ def project_l2(mdp: MDP, x: ArrayLike) -> FloatArray:
 def project_kl(mdp: MDP, x: ArrayLike) -> FloatArray:
     """The rho in D of least relative entropy sum rho log(rho / x) - rho + x to the measure `x` [S, A] >= 0.
 
-    Zeros of x stay zeros.  Raises ValueError where x has negative entries, or where its zeros leave some initial
-    state no way to go on for ever (then the relative entropy is infinite on all of D).
+    Zeros of x stay zeros, and a factor in x changes nothing.  Entries below 2e-308 are rounded up to it.
+    Raises ValueError where x has negative entries, or where its zeros leave some initial state no way to go on for
+    ever (then the relative entropy is infinite on all of D), and RuntimeError where rounding hides what is left to do:
+    entries of x too far apart, gamma too near 1, or states that the answer gives less than 1e-308.
     """
     x = checks.measure(mdp, x, "x")
     allowed = viable(mdp, x)
@@ -85,34 +91,41 @@ def _on_face(mdp: MDP, face: NDArray[np.bool_], values: FloatArray) -> FloatArra
 
 def _relative_entropy_newton(M: csr_array, p0: FloatArray, x: FloatArray, rho: FloatArray) -> FloatArray:
     """argmin sum rho log(rho / x) - rho over M rho = p0, rho > 0 [n], from a feasible rho > 0."""
-    change = np.inf
+    # The mass of rho is fixed, so that a factor in x changes nothing but how many digits of the gradient cancel.
+    log_x = np.log(x)
+    log_x += np.log(rho.sum()) - logsumexp(log_x)
+    change, y = np.inf, np.zeros(p0.size)
     for _ in range(_MAX_STEPS):
-        gradient = np.log(rho) - np.log(x)
-        y = solve_normal(M, rho, M @ (rho * gradient) + p0 - M @ rho)
+        gradient = np.log(rho) - log_x
+        # What y is off by is a part of what is solved for: small entries need more digits of M' y than one solve gives.
+        y = y + solve_normal(M, rho, M @ (rho * (gradient - M.T @ y)) + p0 - M @ rho)
         relative = M.T @ y - gradient
+        relative[(rho <= _LEAST) & (relative < 0.0)] = 0.0
         before, change = change, float(np.abs(relative).max())
-        if change <= _PURE_NEWTON and change >= 0.5 * before:
+        if 0.5 * before <= change <= _PURE_NEWTON and before <= _PURE_NEWTON:
             return rho
-        rho = rho * (1.0 + _step_length(rho, x, gradient, relative) * relative)
+        rho = np.maximum(rho * (1.0 + _step_length(rho, log_x, gradient, relative) * relative), _LEAST)
     raise RuntimeError(
         f"project_kl stopped after {_MAX_STEPS} steps while entries still change by {100.0 * change:.3g} %. Likely "
         f"causes: (a) entries of x so far apart that rounding hides the smaller ones; (b) gamma so near 1 that the "
-        f"flow equations are singular to working precision"
+        f"flow equations are singular to working precision; (c) states to which the answer gives less than 1e-308"
     )
 
 
-def _step_length(rho: FloatArray, x: FloatArray, gradient: FloatArray, relative: FloatArray) -> float:
-    """How far to go along `rho * relative`: all the way near the optimum, else positive and with enough descent."""
+def _step_length(rho: FloatArray, log_x: FloatArray, gradient: FloatArray, relative: FloatArray) -> float:
+    """How far to go along `rho * relative`: all the way near the optimum, else positive and with enough descent.
+
+    The second derivative along the way, sum rho relative^2 / (1 + t relative), has at most doubled halfway to the
+    boundary: up to there the objective falls, be it by less than its rounding, as where only entries that carry next
+    to no mass still change.
+    """
     if np.abs(relative).max() <= _PURE_NEWTON:
         return 1.0
-    length = 0.99 / max(0.99, -float(relative.min()))
-    slope, value = float((rho * gradient) @ relative), _relative_entropy(rho, x)
-    for _ in range(50):
-        if _relative_entropy(rho * (1.0 + length * relative), x) <= value + 1e-4 * length * slope:
-            break
-        length *= 0.5
-    return length
-
-
-def _relative_entropy(rho: FloatArray, x: FloatArray) -> float:
-    return float((rel_entr(rho, x) - rho).sum())
+    back = max(1.0, -float(relative.min()))
+    far = 0.99 / max(0.99, -float(relative.min()))
+    slope, terms = float((rho * gradient) @ relative), rho * (gradient - 1.0)
+    rounding = 8.0 * _EPS * float(np.abs(terms).sum())
+    ahead = rho * (1.0 + far * relative)
+    if float((ahead * (np.log(ahead) - log_x - 1.0)).sum()) <= float(terms.sum()) + 1e-4 * far * slope + rounding:
+        return far
+    return 0.5 / back

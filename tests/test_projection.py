@@ -26,6 +26,10 @@ from occmatch import (
 MDPS = corner_mdps()
 EPS = np.finfo(float).eps
 
+# The holes of FrozenLake's 8x8 map.
+_LAKE = np.zeros((8, 8), dtype=bool)
+_LAKE[[2, 3, 4, 5, 5, 5, 6, 6, 6, 7], [3, 5, 3, 1, 2, 6, 1, 4, 6, 3]] = True
+
 
 def targets(mdp):
     """What gets projected: an estimate from few trajectories, noise of any sign, and a measure of D itself."""
@@ -78,6 +82,41 @@ def test_relative_entropy_projection_is_optimal(name, target):
     best = rl(mdp, np.where(positive, cost, 0.0), lam=0.0)
     slack = 1e4 * EPS * max(1.0, np.abs(cost).max()) / (1 - mdp.gamma) ** 2 + best.error
     assert (rho * cost).sum() - mdp.p0 @ best.V <= slack
+
+
+def rarely_left():
+    """Kernels [S, A, S] in which some actions are all but never taken by the projection of an even target."""
+    three = [[[1, 0, 0, 0]] * 2, [[0.0015, 0.9985, 0, 0], [0.001, 0.55, 0.449, 0]], [[0.003, 0, 0, 0.997]] * 2]
+    return {
+        "two states": [[[1, 0], [1, 0]], [[0.02, 0.98], [1, 0]]],
+        "four states": [*three, [[0.445, 0.132, 0.423, 0], [0.002, 0.998, 0, 0]]],
+    }
+
+
+@pytest.mark.parametrize("name", rarely_left())
+@pytest.mark.parametrize("gamma", [0.99, 0.999, 0.9999])
+@pytest.mark.parametrize("scale", [1.0, 1e-6, 1e6])
+def test_relative_entropy_ends_where_entries_all_but_vanish(name, gamma, scale):
+    """Entries from 1e-11 down to below 1e-308, whose moves the objective does not show."""
+    P = np.array(rarely_left()[name], dtype=float)
+    mdp = MDP(P, np.full(len(P), 1 / len(P)), gamma)
+    rho = project_kl(mdp, np.full(mdp.shape, scale))
+    in_D(mdp, rho)
+    cost = np.log(rho)
+    # A target of constant entries leaves the entropy of rho, and rho = exp(M' y): the cost of all policies is the same.
+    assert (rho > 0.0).all()
+    gap = (rho * cost).sum() - mdp.p0 @ rl(mdp, cost, lam=0.0).V
+    assert (1 - gamma) * gap <= 1e-8
+
+
+def test_relative_entropy_from_smoothed_counts_on_a_lake():
+    mdp = examples.frozen_lake(_LAKE, gamma=0.9999)
+    pi = np.full(mdp.shape, 1 / mdp.A)
+    x = empirical(mdp, sample_trajectories(mdp, pi, 20, 50, np.random.default_rng(0))) + 1e-3
+    rho = project_kl(mdp, x)
+    in_D(mdp, rho)
+    cost = np.log(rho / x)
+    assert (1 - mdp.gamma) * ((rho * cost).sum() - mdp.p0 @ rl(mdp, cost, lam=0.0).V) <= 1e-7
 
 
 @pytest.mark.parametrize("name", ["garnet", "slippery grid", "unreachable states", "absorbing end", "gamma 0"])
