@@ -14,12 +14,16 @@ from typing import Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.sparse import csr_array, sparray, spmatrix
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.intp]
 
 # A sum of n <= 1e6 terms in [0, 1] rounds by less than n * 2^-53 ~ 1e-10; ten times that is still no real mistake.
 SUM_SLACK = 1e-9
+
+# Kinds of dtype that hold real numbers: text, dates and complex numbers NumPy would cast, and drop what does not fit.
+_REAL = "biuf"
 
 # Relative size of a flow residual that is still rounding: solvers stop near 1e-12, hand-typed measures near 1e-6.
 FLOW_SLACK = 1e-8
@@ -39,11 +43,11 @@ class Process(Protocol):
 
 
 def real_array(x: ArrayLike, name: str, shape: tuple[int, ...] | None = None) -> FloatArray:
-    """`x` as a finite float64 array; with `shape`, of exactly that shape.  Raises ValueError at the first bad entry."""
-    try:
-        array = np.asarray(x, dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"{name} must be an array of real numbers, but is {type(x).__name__}: {error}") from None
+    """`x` as a finite float64 array; with `shape`, of exactly that shape.
+
+    Raises ValueError at the first bad entry; text, dates, complex numbers and masked entries are bad ones.
+    """
+    array = _floats(x, name)
     if shape is not None and array.shape != shape:
         raise ValueError(f"{name} must have shape {shape}, but has shape {array.shape}")
     finite = np.isfinite(array)
@@ -51,6 +55,15 @@ def real_array(x: ArrayLike, name: str, shape: tuple[int, ...] | None = None) ->
         index = tuple(np.argwhere(~finite)[0])
         raise ValueError(f"{name}{_subscript(index)} must be finite, but is {array[index]:g}")
     return array
+
+
+def sparse_matrix(x: sparray | spmatrix, name: str, form: str) -> csr_array:
+    """A copy of sparse `x` as CSR of float64.  Raises ValueError where it has not the two dimensions of `form`."""
+    if x.dtype.kind not in _REAL:
+        raise ValueError(f"{name} must be an array of real numbers, but is {type(x).__name__} of {x.dtype}")
+    if x.ndim != 2:
+        raise ValueError(f"{name} must be sparse of shape {form}, but has shape {x.shape}")
+    return csr_array(x, dtype=np.float64, copy=True)
 
 
 def distributions(x: ArrayLike, name: str, shape: tuple[int, ...]) -> FloatArray:
@@ -155,6 +168,35 @@ def state(S: int, index: int, name: str) -> int:
     if index >= S:
         raise ValueError(f"{name} must be a state in 0 .. {S - 1}, but is {index}")
     return index
+
+
+def _floats(x: ArrayLike, name: str) -> FloatArray:
+    """`x` as float64, or ValueError where NumPy would have to drop or guess something."""
+    index: tuple[int, ...] = ()
+    try:
+        found = np.asarray(x)
+        if found.dtype.kind in _REAL and not np.ma.is_masked(x):
+            return found.astype(np.float64, copy=False)
+        index, other = _first_other(x, found)
+        if not other:
+            return found.astype(np.float64)
+    except (TypeError, ValueError, OverflowError) as error:
+        other = f"{type(x).__name__}: {error}"
+    wanted = "a real number" if index else "an array of real numbers"
+    raise ValueError(f"{name}{_subscript(index)} must be {wanted}, but is {other}")
+
+
+def _first_other(x: ArrayLike, found: np.ndarray) -> tuple[tuple[int, ...], str]:
+    """Where `found`, made of `x`, first holds something else than a real number, and what; ((), "") if nowhere."""
+    if found.dtype.kind not in _REAL + "O":
+        return (), type(x).__name__ if found.ndim == 0 else f"{type(x).__name__} of {found.dtype}"
+    masked = np.ma.getmaskarray(x)
+    for index, entry in np.ndenumerate(found):
+        if masked[index]:
+            return index, "masked"
+        if not hasattr(entry, "__float__"):
+            return index, type(entry).__name__
+    return (), ""
 
 
 def _subscript(index: tuple[int, ...]) -> str:

@@ -112,7 +112,7 @@ class MDP:
 def _kernel(P: ArrayLike | csr_array) -> csr_array:
     """The validated kernel as canonical CSR [S * A, S] with rows that sum to one."""
     if issparse(P):
-        kernel = _small_indices(csr_array(P, dtype=np.float64, copy=True))
+        kernel = _small_indices(checks.sparse_matrix(P, "P", "(S * A, S)"))
         rows, S = kernel.shape
         if S == 0 or rows == 0 or rows % S:
             raise ValueError(f"P must be sparse of shape (S * A, S), but has shape {kernel.shape}")

@@ -2,11 +2,12 @@
 
 import dataclasses
 import re
+from fractions import Fraction
 
 import numpy as np
 import pytest
 from corner_mdps import corner_mdps
-from scipy.sparse import coo_matrix, csc_array, csr_array
+from scipy.sparse import coo_array, coo_matrix, csc_array, csr_array
 
 from occmatch import MDP, Layout, checks, examples
 
@@ -79,7 +80,10 @@ WRONG = [
     (GOOD[:, :, :1], [1, 0], 0.9, "but has shape (2, 2, 1)"),
     (np.zeros((0, 1, 0)), [], 0.9, "but has shape (0, 1, 0)"),
     (csr_array(np.ones((3, 2))), [1, 0], 0.9, "P must be sparse of shape (S * A, S), but has shape (3, 2)"),
+    (coo_array(np.ones(2)), [1, 0], 0.9, "P must be sparse of shape (S * A, S), but has shape (2,)"),
     ("kernel", [1, 0], 0.9, "P must be an array of real numbers, but is str"),
+    (GOOD + 1j, [1, 0], 0.9, "P must be an array of real numbers, but is ndarray of complex128"),
+    (csr_array(GOOD.reshape(4, 2) + 1j), [1, 0], 0.9, "P must be an array of real numbers, but is csr_array of c"),
     (GOOD, [1, 0, 0], 0.9, "p0 must have shape (2,), but has shape (3,)"),
     (GOOD, [0.5, 0.6], 0.9, "p0 must be a probability distribution, but has least entry 0.5 and sum 1.1"),
     (GOOD, [1.5, -0.5], 0.9, "p0 must be a probability distribution, but has least entry -0.5 and sum 1"),
@@ -87,6 +91,8 @@ WRONG = [
     (GOOD, [1, 0], -0.1, "gamma must lie in [0, 1), but is -0.1"),
     (GOOD, [1, 0], np.nan, "gamma must be finite, but is nan"),
     (GOOD, [1, 0], "high", "gamma must be an array of real numbers, but is str"),
+    (GOOD, [1, 0], "0.9", "gamma must be an array of real numbers, but is str"),
+    (GOOD, [1, 0], None, "gamma must be an array of real numbers, but is NoneType"),
 ]
 
 
@@ -139,6 +145,34 @@ def test_checks_name_argument_index_and_value():
     for call, message in cases:
         with pytest.raises(ValueError, match=re.escape(message)):
             call()
+
+
+MASKED = np.ma.array([1.0, 2.0], mask=[False, True])
+
+
+@pytest.mark.parametrize(
+    ("x", "message"),
+    [
+        ([1.0, 2j], "c must be an array of real numbers, but is list of complex128"),
+        (MASKED, "c[1] must be a real number, but is masked"),
+        (np.zeros(2, dtype="datetime64[s]"), "c must be an array of real numbers, but is ndarray of datetime64[s]"),
+        (["1.5", "2"], "c must be an array of real numbers, but is list of <U3"),
+        ([1.0, None], "c[1] must be a real number, but is NoneType"),
+        ([1.0, 10**400], "c must be an array of real numbers, but is list: int too large to convert to float"),
+        ([[1.0], [1.0, 2.0]], "c must be an array of real numbers, but is list: setting an array element with a sequ"),
+        (csr_array(np.eye(2)), "c must be an array of real numbers, but is csr_array"),
+    ],
+)
+def test_what_numpy_would_cast_or_drop_is_refused(x, message):
+    with pytest.raises(ValueError, match="^" + re.escape(message)):
+        checks.real_array(x, "c")
+
+
+def test_real_numbers_of_every_type_are_taken():
+    unmasked = np.ma.array([0.5, 1.0])
+    for x in ([Fraction(1, 2), 1], np.float32([0.5, 1]), [0.5, True], unmasked, np.array([0.5, 1], object)):
+        assert checks.real_array(x, "c").tolist() == [0.5, 1.0]
+        assert type(checks.real_array(x, "c")) is np.ndarray
 
 
 def test_occupancy_measure_check_accepts_D_and_names_what_is_outside():
