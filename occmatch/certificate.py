@@ -120,6 +120,7 @@ def certify(
             f"candidate must be a Candidate, but is {type(candidate).__name__}: {getattr(candidate, 'message', '')} "
             "(members of NotAttained.sequence are candidates)"
         )
+    checks.explicit(mdp)
     lam = checks.lam(candidate.lam if lam is None else lam)
     rho_E, psi = checks.measure(mdp, rho_E, "rho_E"), fitting(mdp, psi)
     rho = checks.measure(mdp, candidate.rho, "candidate.rho")

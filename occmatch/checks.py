@@ -14,7 +14,7 @@ from typing import Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.sparse import csr_array, sparray, spmatrix
+from scipy.sparse import csr_array, issparse, sparray, spmatrix
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.intp]
@@ -69,6 +69,8 @@ def sparse_matrix(x: sparray | spmatrix, name: str, form: str) -> csr_array:
 def distributions(x: ArrayLike, name: str, shape: tuple[int, ...]) -> FloatArray:
     """`x` of `shape` whose last axis holds probability distributions, each divided by its sum if off by rounding."""
     array = real_array(x, name, shape)
+    if array.size == 0:
+        raise ValueError(f"{name} must hold probabilities, but has shape {shape}")
     rows = array.reshape(-1, shape[-1])
     least, total = rows.min(axis=1), rows.sum(axis=1)
     bad = (least < 0.0) | (np.abs(total - 1.0) > SUM_SLACK)
@@ -82,24 +84,38 @@ def distributions(x: ArrayLike, name: str, shape: tuple[int, ...]) -> FloatArray
     return array / array.sum(axis=-1, keepdims=True)
 
 
+def explicit(mdp: object) -> None:
+    """Raise ValueError where `mdp` does not store its kernel as the sparse matrix `P`, as an MDP does."""
+    if not issparse(getattr(mdp, "P", None)):
+        raise ValueError(f"mdp must be an MDP, which stores its kernel, but is {type(mdp).__name__}")
+
+
+def shape(mdp: Process) -> tuple[int, int]:
+    """(S, A), or ValueError where `mdp` is no MDP in any form, such as the cost that should have come second."""
+    try:
+        return mdp.S, mdp.A
+    except AttributeError:
+        raise ValueError(f"mdp must be an MDP or a MatrixFree, but is {type(mdp).__name__}") from None
+
+
 def policy(mdp: Process, pi: ArrayLike, name: str = "pi") -> FloatArray:
     """`pi` [S, A] with a distribution over actions in each row (a row of zeros is refused)."""
-    return distributions(pi, name, (mdp.S, mdp.A))
+    return distributions(pi, name, shape(mdp))
 
 
 def cost(mdp: Process, c: ArrayLike, name: str = "cost") -> FloatArray:
     """`c` [S, A], finite."""
-    return real_array(c, name, (mdp.S, mdp.A))
+    return real_array(c, name, shape(mdp))
 
 
 def state_vector(mdp: Process, V: ArrayLike, name: str = "V") -> FloatArray:
     """`V` [S], finite."""
-    return real_array(V, name, (mdp.S,))
+    return real_array(V, name, shape(mdp)[:1])
 
 
 def measure(mdp: Process, rho: ArrayLike, name: str = "rho") -> FloatArray:
     """`rho` [S, A], finite and nonnegative; it need not satisfy the flow equations (see `occupancy_measure`)."""
-    return nonnegative(real_array(rho, name, (mdp.S, mdp.A)), name)
+    return nonnegative(real_array(rho, name, shape(mdp)), name)
 
 
 def occupancy_measure(mdp: Process, rho: ArrayLike, name: str = "rho") -> FloatArray:

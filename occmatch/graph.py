@@ -29,6 +29,7 @@ def adjacency(mdp: MDP, allowed: ArrayLike | None = None) -> csr_array:
 
     `allowed` [S, A] is a mask, or a policy or measure (allowed where > 0); None allows everything.
     """
+    checks.explicit(mdp)
     mask = np.ones(mdp.shape) if allowed is None else (checks.cost(mdp, allowed, "allowed") > 0.0).astype(np.float64)
     S, A = mdp.shape
     choose = csr_array((mask.reshape(-1), np.arange(S * A), np.arange(S + 1) * A), shape=(S, S * A))
@@ -93,6 +94,7 @@ def to_networkx(mdp: MDP) -> MultiDiGraph:
     """
     from networkx import MultiDiGraph
 
+    checks.explicit(mdp)
     graph = MultiDiGraph(gamma=mdp.gamma)
     graph.add_nodes_from((s, {"p0": float(p)}) for s, p in enumerate(mdp.p0))
     entries = mdp.P.tocoo()
@@ -137,6 +139,7 @@ def draw(mdp: MDP, pi: FloatArray | None = None, ax: Axes | None = None) -> Axes
     from matplotlib.lines import Line2D
     from matplotlib.patches import FancyArrowPatch
 
+    checks.explicit(mdp)
     weight = np.ones(mdp.shape) if pi is None else checks.policy(mdp, pi)
     if ax is None:
         ax = plt.subplots()[1]

@@ -18,6 +18,7 @@ from occmatch.mdp import MDP
 
 def finite_horizon(mdp: MDP, T: int) -> MDP:
     """The lift of `mdp` to T steps: S * T + 1 states, (s, t) at t * S + s, the end at S * T."""
+    checks.explicit(mdp)
     T = checks.count(T, "T")
     S, A = mdp.shape
     step = mdp.P.tocoo()

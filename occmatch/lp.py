@@ -66,6 +66,7 @@ def optimal_control(
     every visited state by "simplex" and "policy" (see `deterministic_policy` for the others).
     Raises ValueError for a cost or budget that is not finite or of another shape, and for another solver.
     """
+    checks.explicit(mdp)
     start, c = time.perf_counter(), checks.cost(mdp, cost)
     limits = Limits.of(mdp, budgets)
     if solver is None:
@@ -105,6 +106,7 @@ def optimal_control_dual(
 
     rho is the multiplier of the inequalities.  The same result from the other side; V is the simplex's own variable.
     """
+    checks.explicit(mdp)
     start, c = time.perf_counter(), checks.cost(mdp, cost)
     limits, transposed = Limits.of(mdp, budgets), csr_array(flow_matrix(mdp).T)
     m, (S, A) = limits.b.size, mdp.shape
@@ -131,6 +133,7 @@ def deterministic_policy(mdp: MDP, cost: ArrayLike) -> FloatArray:
     It is a vertex of D for the uniform initial distribution, under which every policy visits every state
     (Puterman 1994, theorem 6.9.1).  Raises ValueError for a cost that is not finite [S, A].
     """
+    checks.explicit(mdp)
     c = checks.cost(mdp, cost)
     everywhere = MDP(mdp.P, np.full(mdp.S, 1.0 / mdp.S), mdp.gamma)
     program = _program(everywhere, c.ravel(), Limits.of(mdp, ()), none(c.size))
@@ -153,6 +156,7 @@ def lpal(
     LPAL of Syed, Bowling & Schapire (2008), with costs for rewards; `value` < 0 where the policy beats the expert on
     every feature.  `cost` is the worst mixture sum_k w_k f_k.  rho_E [S, A] >= 0 need not lie in D.
     """
+    checks.explicit(mdp)
     start, rho_E, psi = time.perf_counter(), checks.measure(mdp, rho_E, "rho_E"), Simplex(features)
     n = mdp.S * mdp.A
     if psi.features is not None and psi.features.shape[:2] != mdp.shape:
@@ -192,6 +196,7 @@ def match_l1(
 
     rho_E [S, A] >= 0 need not lie in D: an estimate from data is projected.  Raises ValueError for bound <= 0.
     """
+    checks.explicit(mdp)
     psi = Box(bound)
     eye = eye_array(mdp.S * mdp.A, format="csr")
     weights = np.full(mdp.S * mdp.A, psi.bound)
@@ -206,6 +211,7 @@ def match_wasserstein(
     `cost` is the Kantorovich potential.  `Infeasible` where masses differ: rho_E [S, A] sums to another number than
     1/(1-gamma), or edges do not join what has to be moved.
     """
+    checks.explicit(mdp)
     psi = Lipschitz(metric)
     if psi.size != mdp.S * mdp.A:
         raise ValueError(f"metric must have a row for each of the {mdp.S * mdp.A} pairs, but has {psi.size}")

@@ -59,6 +59,7 @@ def match(
     `start`, an answer for a like problem on this MDP, saves Newton steps; `progress` is told of each (see `rl`).
     Raises ValueError for bad arguments, and for "newton" where psi has no such solver.
     """
+    checks.explicit(mdp)
     rho_E, psi = checks.measure(mdp, rho_E, "rho_E"), fitting(mdp, psi)
     chosen = method is None
     if method is None:

@@ -43,8 +43,10 @@ class MatrixFree:
     layout: Layout | None = None
 
     def __post_init__(self) -> None:
-        S = np.shape(self.p0)[0] if np.ndim(self.p0) == 1 else 0
-        initial = checks.distributions(self.p0, "p0", (S,))
+        initial = checks.real_array(self.p0, "p0")
+        if initial.ndim != 1:
+            raise ValueError(f"p0 must have shape (S,), but has shape {initial.shape}")
+        initial = checks.distributions(initial, "p0", initial.shape)
         initial.setflags(write=False)
         object.__setattr__(self, "p0", initial)
         object.__setattr__(self, "gamma", checks.discount(self.gamma))

@@ -57,6 +57,7 @@ def flow_residual(mdp: MDP, rho: FloatArray) -> FloatArray:
 
 def flow_matrix(mdp: MDP) -> csr_array:
     """M as CSR [S, S * A] with (M rho)(s) = sum_a rho(s, a) - gamma (P' rho)(s): D = { rho >= 0 : M rho = p0 }."""
+    checks.explicit(mdp)
     S, A = mdp.shape
     row_sums = csr_array((np.ones(S * A), np.arange(S * A), np.arange(S + 1) * A), shape=(S, S * A))
     return csr_array(row_sums - mdp.gamma * mdp.P.T.tocsr())

@@ -42,6 +42,7 @@ def project_l2(mdp: MDP, x: ArrayLike) -> FloatArray:
     Raises ValueError for x that is not finite [S, A], and RuntimeError where rounding keeps the iteration from D:
     entries of x far larger than 1/(1-gamma), or gamma too near 1.
     """
+    checks.explicit(mdp)
     x = checks.cost(mdp, x, "x")
     face, start = _face(mdp, np.ones(mdp.shape, dtype=bool))
     return _on_face(mdp, face, least_squares(*_flow_equations(mdp, face), x[face], start[face]))
@@ -55,6 +56,7 @@ def project_kl(mdp: MDP, x: ArrayLike) -> FloatArray:
     ever (then the relative entropy is infinite on all of D), and RuntimeError where rounding hides what is left to do:
     entries of x too far apart, gamma too near 1, or states that the answer gives less than 1e-308.
     """
+    checks.explicit(mdp)
     x = checks.measure(mdp, x, "x")
     allowed = viable(mdp, x)
     lost = (mdp.p0 > 0.0) & ~allowed.any(axis=1)

@@ -48,6 +48,7 @@ def rational_mdp(mdp: MDP, gamma: Fraction | None = None) -> RationalMDP:
 
     `gamma` replaces the discount, since Fraction(9, 10) is meant more often than the double nearest to 0.9.
     """
+    checks.explicit(mdp)
     discount = Fraction(mdp.gamma) if gamma is None else Fraction(gamma)
     checks.discount(float(discount))
     p0 = rational_distributions(mdp.p0[None, :]).transpose()

@@ -35,6 +35,7 @@ def sample_trajectories(
     mdp: MDP, pi: FloatArray, episodes: int, horizon: int, rng: np.random.Generator
 ) -> Trajectories:
     """`episodes` independent trajectories of `horizon` steps: s_0 ~ p0, a_t ~ pi(.|s_t), s_{t+1} ~ P(.|s_t, a_t)."""
+    checks.explicit(mdp)
     pi = checks.policy(mdp, pi)
     episodes, horizon = checks.count(episodes, "episodes"), checks.count(horizon, "horizon")
     S, A = mdp.shape

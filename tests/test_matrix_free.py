@@ -80,7 +80,8 @@ def test_a_system_that_stalls_raises_with_causes_and_the_best_vector(monkeypatch
         ({"flow": lambda rho: rho.sum(axis=1)}, "flow must be the transpose of expect, but <rho, expect(V)> is"),
         ({"gamma": 1.0}, "gamma must lie in [0, 1), but is 1.0"),
         ({"p0": np.ones(63)}, "p0 must be a probability distribution"),
-        ({"p0": np.ones((3, 3))}, "p0 must have shape (0,), but has shape (3, 3)"),
+        ({"p0": np.ones((3, 3))}, "p0 must have shape (S,), but has shape (3, 3)"),
+        ({"p0": []}, "p0 must hold probabilities, but has shape (0,)"),
         ({"A": 0}, "A must be an integer of at least 1, but is 0"),
     ],
 )
@@ -127,6 +128,50 @@ def test_functions_may_write_into_one_array_again_and_again(lam):
     assert np.abs(one.V - two.V).max() <= one.error + two.error
     np.testing.assert_allclose(two.pi, one.pi, rtol=0, atol=1e-9)
     np.testing.assert_allclose(two.rho, one.rho, rtol=0, atol=1e-9)
+
+
+PSI, RNG = om.regularisers.Quadratic(), np.random.default_rng(7)
+EXPLICIT = {
+    "irl": lambda mdp, x: om.irl(mdp, x, PSI),
+    "match": lambda mdp, x: om.match(mdp, x, PSI),
+    "certify": lambda mdp, x: om.certify(mdp, x, PSI, om.Candidate(x, x, x[:, 0], x, 1.0, "none")),
+    "project_l2": lambda mdp, x: om.project_l2(mdp, x),
+    "project_kl": lambda mdp, x: om.project_kl(mdp, x),
+    "optimal_control": lambda mdp, x: om.lp.optimal_control(mdp, x),
+    "optimal_control_dual": lambda mdp, x: om.lp.optimal_control_dual(mdp, x),
+    "deterministic_policy": lambda mdp, x: om.lp.deterministic_policy(mdp, x),
+    "lpal": lambda mdp, x: om.lp.lpal(mdp, x),
+    "match_l1": lambda mdp, x: om.lp.match_l1(mdp, x),
+    "match_wasserstein": lambda mdp, x: om.lp.match_wasserstein(mdp, x, 1.0 - np.eye(x.size)),
+    "transition_metric": lambda mdp, x: om.regularisers.transition_metric(mdp),
+    "adjacency": lambda mdp, x: om.graph.adjacency(mdp),
+    "reachable": lambda mdp, x: om.graph.reachable(mdp),
+    "closed_classes": lambda mdp, x: om.graph.closed_classes(mdp),
+    "to_networkx": lambda mdp, x: om.graph.to_networkx(mdp),
+    "draw": lambda mdp, x: om.graph.draw(mdp),
+    "flow_matrix": lambda mdp, x: om.flow_matrix(mdp),
+    "sample_trajectories": lambda mdp, x: om.sample_trajectories(mdp, x, 1, 1, RNG),
+    "finite_horizon": lambda mdp, x: examples.finite_horizon(mdp, 2),
+    "rational_mdp": lambda mdp, x: om.rational.rational_mdp(mdp),
+}
+
+
+@pytest.mark.parametrize("name", EXPLICIT)
+def test_what_needs_single_entries_says_so(name):
+    if name == "rational_mdp":
+        pytest.importorskip("flint")
+    mdp, free = PAIRS["gridworld"]
+    with pytest.raises(ValueError, match=r"^mdp must be an MDP, which stores its kernel, but is MatrixFree$"):
+        EXPLICIT[name](free, np.full(free.shape, 0.25))
+    with pytest.raises(ValueError, match=r"^mdp must be an MDP, which stores its kernel, but is ndarray$"):
+        EXPLICIT[name](mdp.P.toarray(), np.full(free.shape, 0.25))
+
+
+@pytest.mark.parametrize("call", [om.rl, om.occupancy, om.flow_residual])
+def test_a_kernel_alone_is_no_mdp(call):
+    mdp = PAIRS["gridworld"][0]
+    with pytest.raises(ValueError, match=r"^mdp must be an MDP or a MatrixFree, but is ndarray$"):
+        call(mdp.P.toarray(), np.full(mdp.shape, 0.25))
 
 
 def test_any_mdp_can_be_wrapped():

@@ -40,6 +40,7 @@ def irl(
     each (see `rl`).
     Returns a Candidate for the certificate to judge, or a typed failure. Raises ValueError for bad arguments.
     """
+    checks.explicit(mdp)
     rho_E = checks.measure(mdp, rho_E, "rho_E")
     lam = checks.lam(lam, positive=method != "program")
     if method not in METHODS:

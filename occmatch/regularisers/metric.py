@@ -18,6 +18,7 @@ def transition_metric(mdp: MDP, switch: float = 1.0) -> sparse.csr_array:
     An edge of length 1 joins (s, a) and (s', a) where some action leads from s to s'; one of length `switch`
     joins two actions of a state.
     """
+    checks.explicit(mdp)
     S, A = mdp.shape
     switch = positive(switch, "switch")
     row, to = mdp.P.nonzero()
