@@ -181,6 +181,15 @@ def test_an_expression_is_what_it_says() -> None:
 NEGATIVE = np.array([[0.5, 0.1], [-0.2, 0.6]])
 SKEW = np.array([[0.0, 1.0], [2.0, 0.0]])
 LOOP = np.eye(2) + SKEW
+
+
+def graph_of(*edges: tuple, make: type = nx.Graph) -> nx.Graph:
+    """A graph of weighted edges (u, v, weight)."""
+    graph = make()
+    graph.add_weighted_edges_from(edges)
+    return graph
+
+
 WRONG: list[tuple[Callable[[], object], str]] = [
     (lambda: Box(0.0), "bound must be positive, but is 0"),
     (lambda: Box(np.nan), "bound must be finite, but is nan"),
@@ -211,6 +220,25 @@ WRONG: list[tuple[Callable[[], object], str]] = [
         lambda: Lipschitz(nx.Graph([((0, 0), (1, 1))])),
         "metric must have a node for every pair (s, a), but has none for (0, 1)",
     ),
+    (lambda: Lipschitz(nx.Graph()), "metric must have nodes (s, a), but has none"),
+    (lambda: Lipschitz(graph_of((("a", 0), (0, 0), 1))), "metric must have nodes (s, a), but has node ('a', 0)"),
+    (lambda: Lipschitz(graph_of(((0.0, 1), (0, 0), 1))), "metric must have nodes (s, a), but has node (0.0, 1)"),
+    (
+        lambda: Lipschitz(graph_of(((0, 0), (0, 1), "far"))),
+        "metric must have positive weights, but edge ((0, 0), (0, 1)) has 'far'",
+    ),
+    (
+        lambda: Lipschitz(graph_of(((0, 0), (0, 1), None))),
+        "metric must have positive weights, but edge ((0, 0), (0, 1)) has None",
+    ),
+    (
+        lambda: Lipschitz(graph_of(((0, 0), (0, 1), 1), ((0, 0), (0, 0), 1))),
+        "metric[0, 0] must be a positive finite length, zero on the diagonal, but is 1",
+    ),
+    (
+        lambda: Lipschitz(sparse.csr_array(1j * SKEW)),
+        "metric must be an array of real numbers, but is csr_array of complex128",
+    ),
     (lambda: transition_metric(MDP_, switch=0.0), "switch must be positive, but is 0"),
     (
         lambda: Expression(lambda c: -(c[0, 0] ** 2)).conjugate(np.ones((2, 2))),
@@ -226,3 +254,11 @@ def test_wrong_arguments_are_named(build: Callable[[], object], message: str) ->
     with pytest.raises(ValueError) as error:
         build()
     assert str(error.value) == message
+
+
+@pytest.mark.parametrize("make", [nx.MultiGraph, nx.MultiDiGraph])
+def test_of_parallel_edges_the_shortest_counts(make: type) -> None:
+    """In the metric of shortest paths the longer edge changes nothing, whichever end either was named by first."""
+    u, v = (0, 0), (0, 1)
+    psi = Lipschitz(graph_of((u, v, 5.0), (v, u, 1.0), (u, v, 1.0), (v, u, 3.0), make=make))
+    assert psi.conjugate(np.array([[1.0, -1.0]])) == 1.0

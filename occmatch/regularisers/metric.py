@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
@@ -44,7 +45,7 @@ def length_matrix(metric: Any) -> sparse.csr_array:
         if (off <= 0).any():
             i, j = (int(k) for k in np.argwhere(off <= 0)[0])
             raise ValueError(f"metric[{i}, {j}] must be positive off the diagonal, but is {metric[i, j]:g}")
-    lengths = sparse.csr_array(metric, dtype=np.float64)
+    lengths = checks.sparse_matrix(sparse.csr_array(metric), "metric", "[S*A, S*A]")
     if lengths.shape[0] != lengths.shape[1]:
         raise ValueError(f"metric must have shape [S*A, S*A], but has shape {lengths.shape}")
     entries = lengths.tocoo()
@@ -63,19 +64,32 @@ def length_matrix(metric: Any) -> sparse.csr_array:
 
 
 def _from_graph(graph: Any) -> sparse.csr_array:
+    """The shortest edge between any two nodes, both ways where the graph has no directions."""
+    S, A = _sizes(graph)
+    shortest: dict[tuple[int, int], float] = {}
+    for (s, a), (t, b), weight in graph.edges(data="weight", default=1.0):
+        u, v = s * A + a, t * A + b
+        # Sums of sparse matrices drop zeros, and with them the edge.
+        if not isinstance(weight, Real) or (u != v and not weight > 0):
+            raise ValueError(f"metric must have positive weights, but edge ({(s, a)}, {(t, b)}) has {weight!r}")
+        for ends in ((u, v),) if graph.is_directed() else ((u, v), (v, u)):
+            shortest[ends] = min(float(weight), shortest.get(ends, np.inf))
+    rows, columns = np.array(list(shortest), dtype=np.intp).reshape(-1, 2).T
+    return sparse.csr_array((list(shortest.values()), (rows, columns)), shape=(S * A, S * A), dtype=np.float64)
+
+
+def _sizes(graph: Any) -> tuple[int, int]:
+    """(S, A) of a graph with a node for every pair (s, a), or ValueError."""
     nodes = list(graph.nodes)
-    bad = [n for n in nodes if not (isinstance(n, tuple) and len(n) == 2 and min(n) >= 0)]
-    if bad:
-        raise ValueError(f"metric must have nodes (s, a), but has node {bad[0]!r}")
-    S, A = (max(n[k] for n in nodes) + 1 for k in (0, 1))
+    bad = [n for n in nodes if not (isinstance(n, tuple) and len(n) == 2 and all(map(_is_index, n)))]
+    if bad or not nodes:
+        raise ValueError(f"metric must have nodes (s, a), but has {f'node {bad[0]!r}' if bad else 'none'}")
+    S, A = (int(max(n[k] for n in nodes)) + 1 for k in (0, 1))
     if len(nodes) != S * A:
         missing = next((s, a) for s in range(S) for a in range(A) if (s, a) not in graph)
         raise ValueError(f"metric must have a node for every pair (s, a), but has none for {missing}")
-    for u, v, w in graph.edges(data="weight", default=1.0):
-        # Sums of sparse matrices drop zeros, and with them the edge.
-        if u != v and not w > 0:
-            raise ValueError(f"metric must have positive weights, but edge ({u}, {v}) has {w}")
-    ends = [((s * A + a), (t * A + b), float(w)) for (s, a), (t, b), w in graph.edges(data="weight", default=1.0)]
-    i, j, w = (np.array(column) for column in zip(*ends, strict=True)) if ends else (np.zeros(0, int),) * 3
-    half = sparse.coo_array((w, (i, j)), shape=(S * A, S * A)).tocsr()
-    return half + half.T if not graph.is_directed() else half
+    return S, A
+
+
+def _is_index(k: object) -> bool:
+    return isinstance(k, Integral) and not isinstance(k, bool) and k >= 0
