@@ -109,6 +109,8 @@ def test_a_psi_of_another_mdp_is_refused_at_every_entry(entry: str) -> None:
         getattr(om, entry)(mdp, rho_E, FDivergence("kl", rho_E[:5]), *more)
     with pytest.raises(ValueError, match="psi must be a Regulariser, but is str"):
         getattr(om, entry)(mdp, rho_E, "kl", *more)
+    with pytest.raises(ValueError, match=r"psi.weight must have shape \(6, 3\) by the MDP, but has shape \(1, 3\)"):
+        getattr(om, entry)(mdp, rho_E, Quadratic(np.ones((1, 3))), *more)
 
 
 def test_the_name_of_a_loss_is_no_loss() -> None:

@@ -198,6 +198,9 @@ WRONG: list[tuple[Callable[[], object], str]] = [
     (lambda: Simplex(np.full((1, 2, 1), np.inf)), "features[0, 0, 0] must be finite, but is inf"),
     (lambda: Constant(np.ones((2, 3, 0))), "features must have shape [S, A, K], but has shape (2, 3, 0)"),
     (lambda: Quadratic(-2.0), "weight must be positive, but has least entry -2"),
+    (lambda: Quadratic(np.ones(3)), "weight must be a number or have shape [S, A], but has shape (3,)"),
+    (lambda: Quadratic([]), "weight must be a number or have shape [S, A], but has shape (0,)"),
+    (lambda: Quadratic(np.ones((2, 3, 1))), "weight must be a number or have shape [S, A], but has shape (2, 3, 1)"),
     (lambda: Quadratic(np.ones(3), FEATURES), "weight must be a number or have shape (2,), but has shape (3,)"),
     (
         lambda: Quadratic(1.0, np.ones((2, 3, 2))),

@@ -26,6 +26,8 @@ class Quadratic(Regulariser):
     def __post_init__(self) -> None:
         object.__setattr__(self, "features", linear.check(self.features))
         weight = checks.real_array(self.weight, "weight").copy()
+        if self.features is None and (weight.ndim not in (0, 2) or weight.size == 0):
+            raise ValueError(f"weight must be a number or have shape [S, A], but has shape {weight.shape}")
         if not (weight > 0).all():
             raise ValueError(f"weight must be positive, but has least entry {weight.min():g}")
         if self.features is not None:
