@@ -57,6 +57,19 @@ def real_array(x: ArrayLike, name: str, shape: tuple[int, ...] | None = None) ->
     return array
 
 
+def integers(x: ArrayLike, name: str, *axes: str) -> NDArray[np.integer]:
+    """`x` as an array of integers with one dimension for each name in `axes`; fractions and bools are refused."""
+    try:
+        array = np.asarray(x)
+    except ValueError as error:
+        raise ValueError(f"{name} must be integers of shape ({', '.join(axes)}), but: {error}") from None
+    if array.ndim != len(axes) or (array.size and array.dtype.kind not in "iu"):
+        raise ValueError(
+            f"{name} must be integers of shape ({', '.join(axes)}), but is {array.dtype} of shape {array.shape}"
+        )
+    return array
+
+
 def sparse_matrix(x: sparray | spmatrix, name: str, form: str) -> csr_array:
     """A copy of sparse `x` as CSR of float64.  Raises ValueError where it has not the two dimensions of `form`."""
     if x.dtype.kind not in _REAL:

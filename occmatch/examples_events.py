@@ -43,9 +43,7 @@ def event_free(
 
 
 def _checked(to: np.ndarray, weights: FloatArray) -> tuple[np.ndarray, FloatArray]:
-    to = np.asarray(to)
-    if to.ndim != 2 or to.dtype.kind not in "iu":
-        raise ValueError(f"to must hold integers [E, S], but is {to.dtype} of shape {to.shape}")
+    to = checks.integers(to, "to", "E", "S")
     outside = (to < 0) | (to >= to.shape[1])
     if outside.any():
         e, s = np.argwhere(outside)[0]

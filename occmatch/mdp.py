@@ -47,9 +47,9 @@ class Layout:
 
 def _places(places: ArrayLike, name: str) -> IntArray:
     """`places` as read-only integers [n, 2]."""
-    array = np.array(places)
-    if array.ndim != 2 or array.shape[1] != 2 or array.dtype.kind not in "iu":
-        raise ValueError(f"{name} must be integers of shape (n, 2), but is {array.dtype} of shape {array.shape}")
+    array = checks.integers(places, name, "n", "2").copy()
+    if array.shape[1] != 2:
+        raise ValueError(f"{name} must be integers of shape (n, 2), but has shape {array.shape}")
     array.setflags(write=False)
     return array
 

@@ -6,8 +6,9 @@ would have followed.  Episodes that end do so in an absorbing state, which is sa
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sized
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -19,10 +20,19 @@ from occmatch.mdp import MDP
 
 @dataclass(frozen=True, eq=False)
 class Trajectories:
-    """N trajectories of T steps: `states` [N, T] and `actions` [N, T]; iterates over pairs ([T], [T])."""
+    """N trajectories of T steps: `states` [N, T] and `actions` [N, T]; iterates over pairs ([T], [T]).
+
+    Raises ValueError unless both hold integers and have one shape.
+    """
 
     states: IntArray
     actions: IntArray
+
+    def __post_init__(self) -> None:
+        for name in ("states", "actions"):
+            object.__setattr__(self, name, checks.integers(getattr(self, name), name, "N", "T"))
+        if self.states.shape != self.actions.shape:
+            raise ValueError(f"actions must have shape {self.states.shape} as states, but has {self.actions.shape}")
 
     def __len__(self) -> int:
         return len(self.states)
@@ -56,22 +66,26 @@ def empirical(
 
     Trajectories are pairs (states, actions) of equally many indices.  `rescale` makes up for the truncated tail by
     scaling to the sum 1/(1-gamma) of an occupancy measure; the result is in general still outside D, see `projection`.
-    Raises ValueError at the first trajectory of no steps, of unequal lengths, or with an index outside the MDP.
+    Raises ValueError at the first that is no pair, has no steps or unequal lengths, or an index outside the MDP.
     """
-    rho, number = np.zeros(mdp.S * mdp.A), 0
-    for number, (states, actions) in enumerate(trajectories, start=1):
-        s = _indices(states, mdp.S, f"states of trajectory {number - 1}")
-        a = _indices(actions, mdp.A, f"actions of trajectory {number - 1}")
+    S, A = checks.shape(mdp)
+    if not isinstance(trajectories, Iterable):
+        raise ValueError(f"trajectories must be pairs (states, actions), but is {type(trajectories).__name__}")
+    rho, number = np.zeros(S * A), 0
+    for number, pair in enumerate(trajectories, start=1):
+        states, actions = _pair(pair, number - 1)
+        s = _indices(states, S, f"states of trajectory {number - 1}")
+        a = _indices(actions, A, f"actions of trajectory {number - 1}")
         if s.size != a.size or s.size == 0:
             raise ValueError(
                 f"trajectory {number - 1} must have as many actions as states and at least one, "
                 f"but has {s.size} states and {a.size} actions"
             )
-        rho += np.bincount(s * mdp.A + a, weights=mdp.gamma ** np.arange(s.size), minlength=rho.size)
+        rho += np.bincount(s * A + a, weights=mdp.gamma ** np.arange(s.size), minlength=rho.size)
     if number == 0:
         raise ValueError("trajectories must hold at least one, but are empty")
     rho /= rho.sum() * (1.0 - mdp.gamma) if rescale else number
-    return rho.reshape(mdp.shape)
+    return rho.reshape(S, A)
 
 
 class _RowSampler:
@@ -93,10 +107,20 @@ class _RowSampler:
         return self.position[np.searchsorted(self.cumulative, drawn, side="right")]
 
 
+def _pair(pair: Any, number: int) -> tuple[ArrayLike, ArrayLike]:
+    try:
+        states, actions = pair
+    except (TypeError, ValueError):
+        size = f" of length {len(pair)}" if isinstance(pair, Sized) else ""
+        raise ValueError(
+            f"trajectory {number} must be a pair (states, actions), but is {type(pair).__name__}{size} (one trajectory "
+            f"alone is a list of one pair)"
+        ) from None
+    return states, actions
+
+
 def _indices(values: ArrayLike, bound: int, name: str) -> IntArray:
-    array = np.asarray(values)
-    if array.ndim != 1 or (array.size and not np.issubdtype(array.dtype, np.integer)):
-        raise ValueError(f"{name} must be a list of integers, but have shape {array.shape} and type {array.dtype}")
+    array = checks.integers(values, name, "T")
     outside = (array < 0) | (array >= bound)
     if outside.any():
         t = int(np.argmax(outside))

@@ -167,7 +167,10 @@ def test_the_queue_is_its_description():
         (lambda: examples.pendulum(5, torques=1), "torques must be an integer of at least 2, but is 1"),
         (lambda: examples.tandem_queue(3, fast=0.1), "fast must be at least slow = 0.6, but is 0.1"),
         (lambda: examples.tandem_queue(3, arrival=0.0), "arrival must be positive, but is 0"),
-        (lambda: examples.event_mdp(np.zeros((1, 2)), np.ones((1, 1)), [1, 0], 0.5), "to must hold integers [E, S]"),
+        (
+            lambda: examples.event_mdp(np.zeros((1, 2)), np.ones((1, 1)), [1, 0], 0.5),
+            "to must be integers of shape (E, S)",
+        ),
         (lambda: examples.event_mdp(np.array([[0, 2]]), np.ones((1, 1)), [1, 0], 0.5), "to[0, 1] must be a state in"),
         (
             lambda: examples.event_mdp(np.array([[0, 1]]), np.ones((1, 2)), [1, 0], 0.5),

@@ -118,6 +118,8 @@ def test_a_layout_is_two_lists_of_places():
         Layout([(0.5, 0.0)], [(0, 1)])
     with pytest.raises(ValueError, match=re.escape("layout.moves must be integers of shape (n, 2)")):
         Layout([(0, 0)], [1])
+    with pytest.raises(ValueError, match=re.escape("layout.moves must be integers of shape (n, 2), but: setting an")):
+        Layout([(0, 0)], [(0, 1), (1,)])
 
 
 def test_checks_name_argument_index_and_value():

@@ -8,6 +8,7 @@ from corner_mdps import corner_mdps, deterministic_policy, random_policy
 
 from occmatch import (
     MDP,
+    Trajectories,
     causal_entropy,
     empirical,
     entropy,
@@ -151,7 +152,20 @@ def test_visits_far_below_rounding_are_accurate_in_every_digit(dense_states, mon
         (lambda mdp: empirical(mdp, [([0], [0]), ([0, 4], [1, 1])]), "states of trajectory 1 must lie in 0 .. 3, but"),
         (lambda mdp: empirical(mdp, [([0, 1], [-1, 0])]), "actions of trajectory 0 must lie in 0 .. 3, but are -1 at"),
         (lambda mdp: empirical(mdp, [([0, 1], [0])]), "trajectory 0 must have as many actions as states"),
-        (lambda mdp: empirical(mdp, [([0.5], [0])]), "states of trajectory 0 must be a list of integers"),
+        (
+            lambda mdp: empirical(mdp, [([0.5], [0])]),
+            "states of trajectory 0 must be integers of shape (T), but is",
+        ),
+        (lambda mdp: empirical(mdp, [([0], [[0], [0, 1]])]), "actions of trajectory 0 must be integers of shape (T)"),
+        (
+            lambda mdp: empirical(mdp, ([0, 1, 2], [1, 1, 1])),
+            "trajectory 0 must be a pair (states, actions), but is list of length 3 (one trajectory alone is a list of",
+        ),
+        (lambda mdp: empirical(mdp, (0, 1)), "trajectory 0 must be a pair (states, actions), but is int (one"),
+        (lambda mdp: empirical(mdp, None), "trajectories must be pairs (states, actions), but is NoneType"),
+        (lambda mdp: empirical(mdp.P, []), "mdp must be an MDP or a MatrixFree, but is csr_array"),
+        (lambda mdp: Trajectories(np.zeros((2, 3), int), np.zeros((1, 3), int)), "actions must have shape (2, 3) as s"),
+        (lambda mdp: Trajectories(np.zeros((2, 3)), np.zeros((2, 3), int)), "states must be integers of shape (N, T)"),
     ],
 )
 def test_wrong_arguments_are_named(call, message):

@@ -69,7 +69,7 @@ def _from_graph(graph: Any) -> sparse.csr_array:
     shortest: dict[tuple[int, int], float] = {}
     for (s, a), (t, b), weight in graph.edges(data="weight", default=1.0):
         u, v = s * A + a, t * A + b
-        # Sums of sparse matrices drop zeros, and with them the edge.
+        # Refused here, where the edge has a name: the matrix knows only numbers of pairs.
         if not isinstance(weight, Real) or (u != v and not weight > 0):
             raise ValueError(f"metric must have positive weights, but edge ({(s, a)}, {(t, b)}) has {weight!r}")
         for ends in ((u, v),) if graph.is_directed() else ((u, v), (v, u)):
