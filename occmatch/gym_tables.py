@@ -9,13 +9,15 @@ does nothing in a state is still an action.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from math import isfinite
+from numbers import Integral, Real
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.sparse import csr_array
 
-from occmatch import checks
 from occmatch.checks import FloatArray
 from occmatch.graph import reachable
 from occmatch.mdp import MDP, Layout
@@ -26,8 +28,9 @@ Table = Mapping[int, Mapping[int, Sequence[tuple[float, int, float, bool]]]]
 def from_gymnasium(P: Table, gamma: float, *, p0: ArrayLike, layout: Layout | None = None) -> MDP:
     """The MDP of a table `env.unwrapped.P`, with `p0 = env.unwrapped.initial_state_distrib` [S].
 
-    Raises ValueError where states or actions are not numbered 0, 1, ... alike everywhere, a row is no distribution, or
-    a state that can be reached is entered both by ending the episode and without ending it.
+    Raises ValueError where states or actions are not numbered 0, 1, ... alike everywhere, a transition has not its four
+    entries, a row is no distribution, or a state that can be reached is entered both by ending the episode and without
+    ending it.
     """
     S, A = _shape(P)
     row, to, weight, _, ended = _columns(P, S)
@@ -46,7 +49,10 @@ def from_gymnasium(P: Table, gamma: float, *, p0: ArrayLike, layout: Layout | No
 
 
 def gymnasium_cost(P: Table) -> FloatArray:
-    """Minus the expected reward of each state and action [S, A]; 0 in states that end the episode."""
+    """Minus the expected reward of each state and action [S, A]; 0 in states that end the episode.
+
+    Raises ValueError for a table that `from_gymnasium` would refuse as well: numbering and transitions.
+    """
     S, A = _shape(P)
     row, to, weight, reward, ended = _columns(P, S)
     cost = -np.bincount(row, weights=weight * reward, minlength=S * A).reshape(S, A)
@@ -55,12 +61,14 @@ def gymnasium_cost(P: Table) -> FloatArray:
 
 
 def _shape(P: Table) -> tuple[int, int]:
-    if not P or not P.get(0):
-        raise ValueError("P must be a table P[s][a] with states and actions numbered from 0, but P[0][0] is missing")
+    if not isinstance(P, Mapping) or not isinstance(P.get(0), Mapping) or not P[0]:
+        found = "P[0][0] is missing" if isinstance(P, Mapping) else f"is {type(P).__name__}"
+        raise ValueError(f"P must be a table P[s][a] with states and actions numbered from 0, but {found}")
     S, A = len(P), len(P[0])
     for s in range(S):
-        if s not in P or sorted(P[s]) != list(range(A)):
-            found = sorted(P[s]) if s in P else "missing"
+        actions = P.get(s, "missing")
+        if not isinstance(actions, Mapping) or set(actions) != set(range(A)):
+            found = list(actions) if isinstance(actions, Mapping) else actions
             raise ValueError(f"P[{s}] must have the actions 0 .. {A - 1} of P[0], but is {found}")
     return S, A
 
@@ -68,15 +76,26 @@ def _shape(P: Table) -> tuple[int, int]:
 def _columns(P: Table, S: int) -> tuple[np.ndarray, np.ndarray, FloatArray, FloatArray, np.ndarray]:
     """Row s * A + a, next state, probability, reward and terminated of every transition, one array each."""
     A = len(P[0])
-    listed = [(s * A + a, *transition) for s in range(S) for a in range(A) for transition in P[s][a]]
+    listed = [
+        (s * A + a, *entry) for s in range(S) for a in range(A) for entry in _transitions(P[s][a], S, f"P[{s}][{a}]")
+    ]
+    if not listed:
+        raise ValueError("P must list transitions (probability, next state, reward, terminated), but has none")
     row, weight, to, reward, ended = (np.array(column) for column in zip(*listed, strict=True))
-    outside = (to < 0) | (to >= S)
-    if outside.any():
-        index = int(np.argmax(outside))
-        s, a = divmod(int(row[index]), A)
-        raise ValueError(f"P[{s}][{a}] must lead to a state in 0 .. {S - 1}, but leads to {to[index]}")
-    reward = checks.real_array(reward, "rewards of P")
-    return row, to, weight.astype(np.float64), reward, ended.astype(bool)
+    return row, to, weight.astype(np.float64), reward.astype(np.float64), ended
+
+
+def _transitions(entries: Any, S: int, where: str) -> Iterator[tuple[float, int, float, bool]]:
+    for entry in entries if isinstance(entries, Sequence) else [entries]:
+        if not isinstance(entry, Sequence) or len(entry) != 4:
+            raise ValueError(f"{where} must list (probability, next state, reward, terminated), but lists {entry!r}")
+        weight, to, reward, ended = entry
+        if not isinstance(to, Integral) or not 0 <= to < S:
+            raise ValueError(f"{where} must lead to a state in 0 .. {S - 1}, but leads to {to}")
+        for name, number in (("probabilities", weight), ("rewards", reward)):
+            if not isinstance(number, Real) or not isfinite(number):
+                raise ValueError(f"{where} must have finite {name}, but has {number}")
+        yield weight, to, reward, bool(ended)
 
 
 def _refuse_ambiguous(mdp: MDP, row: np.ndarray, to: np.ndarray, suspect: np.ndarray) -> None:

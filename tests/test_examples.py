@@ -136,13 +136,38 @@ def table(**changes):
         ({0: table()[0], 1: {0: [(1.0, 0, 0.0, False)]}}, "P[1] must have the actions 0 .. 1 of P[0], but is [0]"),
         (table(s1a0=[(1.0, 7, 0.0, False)]), "P[1][0] must lead to a state in 0 .. 2, but leads to 7"),
         (table(s1a0=[(0.5, 0, 0.0, False)]), "P[1, 0] must be a probability distribution over next states"),
-        (table(s1a0=[(1.0, 0, np.nan, False)]), "rewards of P[2] must be finite, but is nan"),
+        (table(s1a0=[(1.0, 0, np.nan, False)]), "P[1][0] must have finite rewards, but has nan"),
+        (table(s1a0=[("1", 0, 0.0, False)]), "P[1][0] must have finite probabilities, but has 1"),
+        (table(s1a0=[(1.0, 0.0, 0.0, False)]), "P[1][0] must lead to a state in 0 .. 2, but leads to 0.0"),
+        (
+            table(s1a0=[(1.0, 0, False)]),
+            "P[1][0] must list (probability, next state, reward, terminated), but lists (",
+        ),
+        (table(s1a0=[(1.0, 0, 0.0, False, {})]), "P[1][0] must list (probability, next state, reward, terminated)"),
+        (table(s1a0=None), "P[1][0] must list (probability, next state, reward, terminated), but lists None"),
+        ({s: {a: [] for a in range(2)} for s in range(3)}, "P must list transitions (probability, next state, reward"),
+        ([table()[0]] * 3, "P must be a table P[s][a] with states and actions numbered from 0, but is list"),
+        ({0: table()[0], 1: [[]]}, "P[1] must have the actions 0 .. 1 of P[0], but is [[]]"),
+        ({0: table()[0], 1: {0: [], "a": []}}, "P[1] must have the actions 0 .. 1 of P[0], but is [0, 'a']"),
         (table(s1a1=[(1.0, 2, 0.0, True)], s0a1=[(1.0, 2, 0.0, False)]), "P[0][1] must end the episode on entering"),
     ],
 )
 def test_bad_tables_are_named(P, message):
     with pytest.raises(ValueError, match=re.escape(message)):
         examples.from_gymnasium(P, 0.9, p0=[1.0, 0.0, 0.0])
+
+
+def test_the_cost_of_a_bad_table_names_it_too():
+    with pytest.raises(ValueError, match=re.escape("P[1][0] must have finite rewards, but has nan")):
+        examples.gymnasium_cost(table(s1a0=[(1.0, 0, np.nan, False)]))
+
+
+def test_what_a_table_lists_of_an_end_does_not_matter():
+    ending = table(s0a0=[(1.0, 2, 1.0, True)], s1a1=[(1.0, 2, 0.0, True)])
+    for a in range(2):
+        ending[2][a] = []
+    mdp = examples.from_gymnasium(ending, 0.9, p0=[1.0, 0.0, 0.0])
+    assert mdp.P.toarray()[4:].tolist() == [[0.0, 0.0, 1.0]] * 2
 
 
 @pytest.mark.parametrize("T", [1, 2, 5])
