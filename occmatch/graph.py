@@ -111,13 +111,14 @@ def from_networkx(graph: MultiDiGraph, gamma: float | None = None) -> MDP:
     Raises ValueError naming the node or edge at fault.
     """
     number = {node: s for s, node in enumerate(graph.nodes)}
-    p0 = [graph.nodes[node].get("p0", 0.0) for node in graph.nodes]
+    p0 = [checks.scalar(start, f"p0 of node {node!r}") for node, start in graph.nodes(data="p0", default=0.0)]
     entries = []
     for u, v, data in graph.edges(data=True):
         if not {"action", "probability"} <= data.keys():
             raise ValueError(f"edge ({u!r}, {v!r}) must have 'action' and 'probability', but has {sorted(data)}")
         action = checks.count(data["action"], f"action of edge ({u!r}, {v!r})", least=0)
-        entries.append((number[u], action, number[v], data["probability"]))
+        probability = checks.scalar(data["probability"], f"probability of edge ({u!r}, {v!r})")
+        entries.append((number[u], action, number[v], probability))
     if not entries:
         raise ValueError(f"graph must have edges, but has {len(number)} nodes and none")
     if gamma is None and "gamma" not in graph.graph:

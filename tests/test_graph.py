@@ -97,8 +97,17 @@ def test_bad_graphs_are_named():
     G.edges["a", "a", 0]["action"] = -1
     with pytest.raises(ValueError, match=re.escape("action of edge ('a', 'a') must be an integer of at least 0")):
         graph.from_networkx(G)
-    del G.graph["gamma"]
     G.edges["a", "a", 0].update(action=0, probability=1.0)
+    kind, shape = "must be an array of real numbers, but is", "must have shape (), but has shape"
+    for wrong, said in (("1", f"{kind} str"), (None, f"{kind} NoneType"), (np.ones(2), f"{shape} (2,)")):
+        G.edges["a", "a", 0]["probability"] = wrong
+        with pytest.raises(ValueError, match=re.escape(f"probability of edge ('a', 'a') {said}")):
+            graph.from_networkx(G)
+        G.edges["a", "a", 0]["probability"], G.nodes["a"]["p0"] = 1.0, wrong
+        with pytest.raises(ValueError, match=re.escape(f"p0 of node 'a' {said}")):
+            graph.from_networkx(G)
+        G.nodes["a"]["p0"] = 1.0
+    del G.graph["gamma"]
     with pytest.raises(ValueError, match="gamma must be given"):
         graph.from_networkx(G)
 
