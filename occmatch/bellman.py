@@ -108,7 +108,12 @@ def policy_backup(mdp: AnyMDP, cost: FloatArray, pi: FloatArray, V: FloatArray, 
 
 
 def value_bounds(V: FloatArray, TV: FloatArray, gamma: float) -> tuple[FloatArray, FloatArray]:
-    """(lo, hi) [S] with lo <= V* <= hi for the fixed point V* of T: V + min and max of (TV - V)/(1-gamma)."""
+    """(lo, hi) [S] with lo <= V* <= hi for the fixed point V* of T: V + min and max of (TV - V)/(1-gamma).
+
+    Raises ValueError unless `V` and `TV` are finite and of one shape [S].
+    """
+    V = checks.real_axes(V, "V", "S")
+    TV = checks.real_array(TV, "TV", V.shape)
     step = (TV - V) / (1.0 - checks.discount(gamma))
     return V + step.min(), V + step.max()
 

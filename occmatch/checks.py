@@ -57,16 +57,22 @@ def real_array(x: ArrayLike, name: str, shape: tuple[int, ...] | None = None) ->
     return array
 
 
+def real_axes(x: ArrayLike, name: str, *axes: str) -> FloatArray:
+    """`x` as a finite array with one dimension for each name in `axes`, of any sizes but 0: where no MDP gives them."""
+    array = real_array(x, name)
+    if array.ndim != len(axes) or array.size == 0:
+        raise ValueError(f"{name} must have shape {_form(axes)}, but has shape {array.shape}")
+    return array
+
+
 def integers(x: ArrayLike, name: str, *axes: str) -> NDArray[np.integer]:
     """`x` as an array of integers with one dimension for each name in `axes`; fractions and bools are refused."""
     try:
         array = np.asarray(x)
     except ValueError as error:
-        raise ValueError(f"{name} must be integers of shape ({', '.join(axes)}), but: {error}") from None
+        raise ValueError(f"{name} must be integers of shape {_form(axes)}, but: {error}") from None
     if array.ndim != len(axes) or (array.size and array.dtype.kind not in "iu"):
-        raise ValueError(
-            f"{name} must be integers of shape ({', '.join(axes)}), but is {array.dtype} of shape {array.shape}"
-        )
+        raise ValueError(f"{name} must be integers of shape {_form(axes)}, but is {array.dtype} of shape {array.shape}")
     return array
 
 
@@ -109,6 +115,12 @@ def shape(mdp: Process) -> tuple[int, int]:
         return mdp.S, mdp.A
     except AttributeError:
         raise ValueError(f"mdp must be an MDP or a MatrixFree, but is {type(mdp).__name__}") from None
+
+
+def made_by(mdp: Process, like: tuple[int, int], form: str) -> None:
+    """Raise ValueError unless `mdp` has the shape `like`, the nearest of `form`: where a cost belongs to one model."""
+    if shape(mdp) != like:
+        raise ValueError(f"mdp must have shape {form}, but has shape {shape(mdp)}")
 
 
 def policy(mdp: Process, pi: ArrayLike, name: str = "pi") -> FloatArray:
@@ -226,6 +238,10 @@ def _first_other(x: ArrayLike, found: np.ndarray) -> tuple[tuple[int, ...], str]
         if not hasattr(entry, "__float__"):
             return index, type(entry).__name__
     return (), ""
+
+
+def _form(axes: tuple[str, ...]) -> str:
+    return f"({axes[0]},)" if len(axes) == 1 else f"({', '.join(axes)})"
 
 
 def _subscript(index: tuple[int, ...]) -> str:

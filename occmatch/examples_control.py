@@ -49,8 +49,9 @@ def mountain_car(n: int = 100, *, gamma: float = 0.99) -> MDP:
 
 
 def mountain_car_cost(mdp: MDP) -> FloatArray:
-    """1 for every step before the goal, 0 from there on [S, 3]."""
-    n = round((mdp.S - 1) ** 0.5)
+    """1 for every step before the goal, 0 from there on [S, 3]; ValueError for an MDP of no shape of `mountain_car`."""
+    n = max(round((checks.shape(mdp)[0] - 1) ** 0.5), 2)
+    checks.made_by(mdp, (n * n + 1, 3), "(n^2 + 1, 3) as mountain_car gives it")
     cost = np.ones(mdp.shape)
     cost[:-1][_car_ended(n)] = 0.0
     cost[-1] = 0.0
@@ -82,8 +83,13 @@ def pendulum(n: int = 100, *, torques: int = 5, gamma: float = 0.99) -> MDP:
 
 
 def pendulum_cost(mdp: MDP) -> FloatArray:
-    """angle^2 + 0.1 speed^2 + 0.001 torque^2 with the angle in [-pi, pi) [S, A]: minus Gymnasium's reward."""
-    angle, speed = np.meshgrid(*_pendulum_axes(round(mdp.S**0.5)), indexing="ij")
+    """angle^2 + 0.1 speed^2 + 0.001 torque^2 with the angle in [-pi, pi) [S, A]: minus Gymnasium's reward.
+
+    Raises ValueError for an MDP of another shape than `pendulum` gives.
+    """
+    n = max(round(checks.shape(mdp)[0] ** 0.5), 2)
+    checks.made_by(mdp, (n * n, max(mdp.A, 2)), "(n^2, A) with two actions or more as pendulum gives it")
+    angle, speed = np.meshgrid(*_pendulum_axes(n), indexing="ij")
     state = (angle**2 + 0.1 * speed**2).reshape(-1, 1)
     return state + 0.001 * _torques(mdp.A) ** 2
 

@@ -127,11 +127,16 @@ def frozen_lake(holes: np.ndarray, *, slip: float = 2 / 3, gamma: float = 0.99) 
 
 
 def frozen_lake_cost(mdp: MDP, holes: np.ndarray) -> FloatArray:
-    """Minus the probability of entering the goal, 0 where the episode has ended [S, 4]."""
+    """Minus the probability of entering the goal, 0 where the episode has ended [S, 4].
+
+    Raises ValueError for an MDP of another shape than `frozen_lake` gives of `holes`.
+    """
+    holes = _lake(holes)
+    checks.made_by(mdp, (holes.size, 4), f"({holes.size}, 4) as frozen_lake gives it for holes of {holes.shape}")
     goal = np.zeros(mdp.S)
     goal[-1] = 1.0
     cost = -mdp.expect(goal)
-    cost[_ends(_lake(holes))] = 0.0
+    cost[_ends(holes)] = 0.0
     return cost
 
 

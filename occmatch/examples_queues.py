@@ -44,9 +44,12 @@ def tandem_queue_free(
 def tandem_queue_cost(mdp: AnyMDP, *, hold: float = 0.1, refuse: float = 2.0, fast: float = 0.5) -> FloatArray:
     """`hold` for each job in the network, `refuse` for turning arrivals away, `fast` for fast service [S, 4].
 
-    A full station 1 turns arrivals away whatever the action.
+    A full station 1 turns arrivals away whatever the action.  Raises ValueError for an MDP of another shape than
+    `tandem_queue` gives, and a cost that is not finite.
     """
-    n = round(mdp.S**0.5) - 1
+    hold, refuse, fast = (checks.scalar(x, name) for x, name in ((hold, "hold"), (refuse, "refuse"), (fast, "fast")))
+    n = max(round(checks.shape(mdp)[0] ** 0.5) - 1, 1)
+    checks.made_by(mdp, ((n + 1) ** 2, 4), "((n + 1)^2, 4) as tandem_queue gives it")
     one, two = np.divmod(np.arange(mdp.S), n + 1)
     admit, quick = np.array(_ACTIONS, dtype=float).T
     away = (admit == 0.0) | (one == n)[:, None]
@@ -59,8 +62,7 @@ def _network(
     """`to` [4, S] and `weights` [4, 4] of arrival, service at 1, service at 2 and nothing; p0 [S]."""
     n = checks.count(n, "n")
     rates = {"arrival": arrival, "slow": slow, "fast": fast, "second": second}
-    for name, rate in rates.items():
-        checks.lam(rate, name, positive=True)
+    arrival, slow, fast, second = (checks.lam(rate, name, positive=True) for name, rate in rates.items())
     if fast < slow:
         raise ValueError(f"fast must be at least slow = {slow:g}, but is {fast:g}")
     here = np.arange((n + 1) ** 2)

@@ -20,6 +20,7 @@ import math
 import sys
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -268,8 +269,8 @@ class SmoothedHinge(Loss):
     tau: float = 0.25
 
     def __post_init__(self) -> None:
-        if not (self.tau > 0 and math.isfinite(self.tau)):
-            raise ValueError(f"tau must be a positive number, but is {self.tau}")
+        if not (isinstance(self.tau, Real) and 0 < self.tau < math.inf):
+            raise ValueError(f"tau must be a positive number, but is {self.tau!r}")
 
     def phi(self, m: Array) -> Array:
         return self.tau * _softplus((1 - _array(m)) / self.tau)

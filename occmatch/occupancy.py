@@ -33,18 +33,16 @@ def occupancy(mdp: MDP, pi: FloatArray) -> FloatArray:
 
 
 def visits(rho: FloatArray) -> FloatArray:
-    """d(s) = sum_a rho(s, a): discounted state visits [S] of `rho` [S, A]."""
-    return np.asarray(rho, dtype=np.float64).sum(axis=1)
+    """d(s) = sum_a rho(s, a): discounted state visits [S] of `rho` [S, A], finite; else ValueError."""
+    return checks.real_axes(rho, "rho", "S", "A").sum(axis=1)
 
 
 def policy(rho: FloatArray) -> FloatArray:
     """pi_rho(a|s) = rho(s, a) / sum_a' rho(s, a') of a measure [S, A] >= 0; uniform where the row has no mass.
 
-    Raises ValueError for negative or non-finite entries.
+    Raises ValueError for negative or non-finite entries, and for another number of dimensions.
     """
-    rho = checks.nonnegative(checks.real_array(rho, "rho"), "rho")
-    if rho.ndim != 2:
-        raise ValueError(f"rho must have shape (S, A), but has shape {rho.shape}")
+    rho = checks.nonnegative(checks.real_axes(rho, "rho", "S", "A"), "rho")
     total = rho.sum(axis=1, keepdims=True)
     return np.divide(rho, total, out=np.full(rho.shape, 1.0 / rho.shape[1]), where=total > 0.0)
 
@@ -70,8 +68,11 @@ def entropy(mdp: MDP, pi: FloatArray) -> float:
 
 
 def causal_entropy(rho: FloatArray) -> float:
-    """Hbar(rho) = - sum rho log(rho / d), d(s) = sum_a rho(s, a), 0 log 0 = 0; positively homogeneous and concave."""
-    rho = checks.nonnegative(checks.real_array(rho, "rho"), "rho")
+    """Hbar(rho) = - sum rho log(rho / d), d(s) = sum_a rho(s, a), 0 log 0 = 0; positively homogeneous and concave.
+
+    Raises ValueError unless `rho` is finite [S, A] >= 0.
+    """
+    rho = checks.nonnegative(checks.real_axes(rho, "rho", "S", "A"), "rho")
     return float(-rel_entr(rho, visits(rho)[:, None]).sum())
 
 

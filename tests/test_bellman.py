@@ -282,6 +282,11 @@ def test_where_krylov_stalls_lu_has_the_last_word():
         (lambda mdp, c: hard_backup(mdp, c, np.zeros(5)), "V must have shape (4,), but has shape (5,)"),
         (lambda mdp, c: q_values(mdp, c, np.full(4, np.inf)), "V[0] must be finite, but is inf"),
         (lambda mdp, c: policy_backup(mdp, c, 2 * c, np.zeros(4)), "pi[0] must be a probability distribution"),
+        (lambda mdp, c: value_bounds([0.0], np.zeros((1, 1)), 0.5), "TV must have shape (1,), but has shape (1, 1)"),
+        (
+            lambda mdp, c: value_bounds(np.zeros((3, 1)), np.zeros(3), 0.5),
+            "V must have shape (S,), but has shape",
+        ),
         (lambda mdp, c: value_bounds(np.zeros(4), np.zeros(4), 1.0), "gamma must lie in [0, 1), but is 1.0"),
         (lambda mdp, c: solve_visits(mdp, c), "pi[0] must be a probability distribution"),
         (lambda mdp, c: solve_policy(mdp, c / 4, np.zeros(2)), "r must have shape (4,), but has shape (2,)"),

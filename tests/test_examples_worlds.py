@@ -153,6 +153,9 @@ def test_the_queue_is_its_description():
     assert pi[0, 2:].sum() == 1.0 and pi[-17, :2].sum() == 1.0, "admit to an empty network, refuse to a nearly full one"
 
 
+QUEUE, RING = examples.tandem_queue(3), examples.two_state_chain()
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
@@ -167,6 +170,21 @@ def test_the_queue_is_its_description():
         (lambda: examples.pendulum(5, torques=1), "torques must be an integer of at least 2, but is 1"),
         (lambda: examples.tandem_queue(3, fast=0.1), "fast must be at least slow = 0.6, but is 0.1"),
         (lambda: examples.tandem_queue(3, arrival=0.0), "arrival must be positive, but is 0"),
+        (lambda: examples.tandem_queue(3, arrival="0.8"), "arrival must be an array of real numbers, but is str"),
+        (lambda: examples.tandem_queue_cost(QUEUE, hold=np.nan), "hold must be finite, but is nan"),
+        (
+            lambda: examples.tandem_queue_cost(RING),
+            "mdp must have shape ((n + 1)^2, 4) as tandem_queue gives it, but",
+        ),
+        (
+            lambda: examples.mountain_car_cost(QUEUE),
+            "mdp must have shape (n^2 + 1, 3) as mountain_car gives it, but",
+        ),
+        (lambda: examples.pendulum_cost(RING), "mdp must have shape (n^2, A) with two actions or more as pendulum giv"),
+        (
+            lambda: examples.frozen_lake_cost(QUEUE, np.zeros((2, 2), dtype=bool)),
+            "mdp must have shape (4, 4) as frozen_lake gives it for holes of (2, 2), but has shape (16, 4)",
+        ),
         (
             lambda: examples.event_mdp(np.zeros((1, 2)), np.ones((1, 1)), [1, 0], 0.5),
             "to must be integers of shape (E, S)",

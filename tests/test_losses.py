@@ -146,3 +146,5 @@ def test_the_smoothed_hinge_tends_to_total_variation() -> None:
 def test_a_hinge_without_smoothing_is_refused() -> None:
     with pytest.raises(ValueError, match=r"tau must be a positive number, but is 0"):
         SmoothedHinge(tau=0.0)
+    with pytest.raises(ValueError, match=r"tau must be a positive number, but is 'a'"):
+        SmoothedHinge(tau="a")

@@ -146,6 +146,10 @@ def test_visits_far_below_rounding_are_accurate_in_every_digit(dense_states, mon
         (lambda mdp: occupancy(mdp, np.zeros(mdp.shape)), "pi[0] must be a probability distribution, but has least"),
         (lambda mdp: policy(np.array([[1.0, -0.5]])), "rho[0, 1] must be at least 0, but is -0.5"),
         (lambda mdp: policy(np.ones(3)), "rho must have shape (S, A), but has shape (3,)"),
+        (lambda mdp: policy(np.zeros((2, 0))), "rho must have shape (S, A), but has shape (2, 0)"),
+        (lambda mdp: visits(np.ones(3)), "rho must have shape (S, A), but has shape (3,)"),
+        (lambda mdp: causal_entropy(np.ones(3)), "rho must have shape (S, A), but has shape (3,)"),
+        (lambda mdp: causal_entropy(np.ones((2, 3, 2))), "rho must have shape (S, A), but has shape (2, 3, 2)"),
         (lambda mdp: causal_entropy(np.array([[np.nan, 1.0]])), "rho[0, 0] must be finite, but is nan"),
         (lambda mdp: flow_residual(mdp, np.ones((3, 2))), "rho must have shape (4, 4), but has shape (3, 2)"),
         (lambda mdp: empirical(mdp, []), "trajectories must hold at least one, but are empty"),
@@ -154,9 +158,9 @@ def test_visits_far_below_rounding_are_accurate_in_every_digit(dense_states, mon
         (lambda mdp: empirical(mdp, [([0, 1], [0])]), "trajectory 0 must have as many actions as states"),
         (
             lambda mdp: empirical(mdp, [([0.5], [0])]),
-            "states of trajectory 0 must be integers of shape (T), but is",
+            "states of trajectory 0 must be integers of shape (T,), but is",
         ),
-        (lambda mdp: empirical(mdp, [([0], [[0], [0, 1]])]), "actions of trajectory 0 must be integers of shape (T)"),
+        (lambda mdp: empirical(mdp, [([0], [[0], [0, 1]])]), "actions of trajectory 0 must be integers of shape (T,)"),
         (
             lambda mdp: empirical(mdp, ([0, 1, 2], [1, 1, 1])),
             "trajectory 0 must be a pair (states, actions), but is list of length 3 (one trajectory alone is a list of",

@@ -209,6 +209,7 @@ WRONG: list[tuple[Callable[[], object], str]] = [
     (lambda: Surrogate(LOSSES["logistic"], NEGATIVE), "rho_E[1, 0] must be at least 0, but is -0.2"),
     (lambda: Surrogate(LOSSES["logistic"], np.ones(3)), "rho_E must have shape [S, A], but has shape (3,)"),
     (lambda: FDivergence("kl", np.full((1, 2), np.nan)), "rho_E[0, 0] must be finite, but is nan"),
+    (lambda: FDivergence(["kl"], Q), "name must be one of kl, reverse_kl, chi2, hellinger, js, tv, but is ['kl']"),
     (lambda: FDivergence("KL", Q), "name must be one of kl, reverse_kl, chi2, hellinger, js, tv, but is 'KL'"),
     (lambda: Lipschitz(np.ones((2, 3))), "metric must have shape [S*A, S*A], but has shape (2, 3)"),
     (lambda: Lipschitz(np.zeros((2, 2))), "metric[0, 1] must be positive off the diagonal, but is 0"),

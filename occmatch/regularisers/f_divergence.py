@@ -34,7 +34,7 @@ class FDivergence(Regulariser):
     rho_E: Array
 
     def __post_init__(self) -> None:
-        if self.name not in GENERATORS:
+        if not isinstance(self.name, str) or self.name not in GENERATORS:
             raise ValueError(f"name must be one of {', '.join(GENERATORS)}, but is {self.name!r}")
         object.__setattr__(self, "rho_E", measure(self.rho_E))
 
