@@ -68,8 +68,8 @@ def load_rl(path: str | Path, mdp: AnyMDP) -> RL:
         V = checks.state_vector(mdp, _array(path, data, "V", 1))
         pi = _array(path, data, "pi", 2)
         checks.policy(mdp, pi)
-        error, lam = (float(_array(path, data, name, 0)) for name in ("error", "lam"))
-        iterations, method = int(_array(path, data, "iterations", 0)), str(_array(path, data, "method", 0, "U"))
+        error, lam = (checks.lam(_array(path, data, name, 0), name) for name in ("error", "lam"))
+        iterations, method = _count(path, data, "iterations"), str(_array(path, data, "method", 0, "U"))
     except ValueError as error:
         raise _wrong(path, error) from None
     return RL(V, pi, mdp, error, iterations, method, lam)
@@ -78,24 +78,37 @@ def load_rl(path: str | Path, mdp: AnyMDP) -> RL:
 def load_candidate(path: str | Path) -> Candidate:
     """The candidate that `save` wrote; how good it is the certificate says, as of any other."""
     data = _read(Path(path), "candidate")
-    rho = _array(path, data, "rho", 2)
-    shapes = {"cost": rho.shape, "pi": rho.shape, "margin": rho.shape, "V": rho.shape[:1]}
-    arrays = {}
-    for name, shape in shapes.items():
-        if name != "margin" or name in data:
-            arrays[name] = _array(path, data, name, len(shape))
-            if arrays[name].shape != shape:
-                raise ValueError(f"{path}: {name} must have shape {shape}, but has shape {arrays[name].shape}")
-    return Candidate(
-        rho=rho,
-        **arrays,
-        lam=float(_array(path, data, "lam", 0)),
-        method=str(_array(path, data, "method", 0, "U")),
-        attained=bool(_array(path, data, "attained", 0, "b")),
-        iterations=int(_array(path, data, "iterations", 0)),
-        seconds=float(_array(path, data, "seconds", 0)),
-        gradient=float(_array(path, data, "gradient", 0)) if "gradient" in data else None,
-    )
+    try:
+        numbers = {
+            name: checks.lam(_array(path, data, name, 0), name)
+            for name in ("lam", "seconds", "gradient")
+            if name != "gradient" or name in data
+        }
+        return Candidate(
+            **_tables(path, data),
+            **numbers,
+            method=str(_array(path, data, "method", 0, "U")),
+            attained=bool(_array(path, data, "attained", 0, "b")),
+            iterations=_count(path, data, "iterations"),
+        )
+    except ValueError as error:
+        raise _wrong(path, error) from None
+
+
+def _tables(path: str | Path, data: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """rho, cost, pi and V of a candidate and its margin, where it has one, checked as `certify` does."""
+    shape = _array(path, data, "rho", 2).shape
+    shapes = {"rho": shape, "cost": shape, "pi": shape, "V": shape[:1]}
+    arrays = {name: _array(path, data, name, len(shape)) for name, shape in shapes.items()}
+    for name, array in arrays.items():
+        checks.real_array(array, name, shapes[name])
+    checks.nonnegative(arrays["rho"], "rho")
+    checks.distributions(arrays["pi"], "pi", shape)
+    if "margin" in data:
+        arrays["margin"] = margin = _array(path, data, "margin", 2)
+        # It is infinite where a cost is at the end of its range.
+        checks.real_array(np.where(np.isinf(margin), 0.0, margin), "margin", shape)
+    return arrays
 
 
 def _mdp_arrays(mdp: MDP) -> dict[str, np.ndarray]:
@@ -144,6 +157,10 @@ def _array(path: str | Path, data: Mapping[str, np.ndarray], name: str, ndim: in
             f"{array.dtype} of shape {array.shape}"
         )
     return array
+
+
+def _count(path: str | Path, data: Mapping[str, np.ndarray], name: str) -> int:
+    return checks.count(_array(path, data, name, 0)[()], name, least=0)
 
 
 def _wrong(path: str | Path, error: ValueError) -> ValueError:

@@ -112,6 +112,48 @@ def test_answers_of_another_mdp_are_refused(mdp, tmp_path):
         om.save(tmp_path / "d.npz", {})
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"error": np.asarray(np.nan)}, "error must be finite, but is nan"),
+        ({"lam": np.asarray(-3.0)}, "lam must be at least 0, but is -3"),
+        ({"iterations": np.asarray(1.5)}, "iterations must be an integer of at least 0, but is"),
+    ],
+)
+def test_numbers_of_an_answer_that_rl_would_not_give_are_refused(mdp, tmp_path, change, message):
+    om.save(tmp_path / "a.npz", om.rl(mdp, np.ones(mdp.shape)))
+    path = written(tmp_path / "b.npz", **(dict(np.load(tmp_path / "a.npz", allow_pickle=False)) | change))
+    with pytest.raises(ValueError, match=re.escape(f"{path}: {message}")):
+        om.load_rl(path, mdp)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("rho", np.full((16, 4), np.nan), "rho[0, 0] must be finite, but is nan"),
+        ("rho", np.full((16, 4), -1.0), "rho[0, 0] must be at least 0, but is -1"),
+        ("cost", np.full((16, 4), np.inf), "cost[0, 0] must be finite, but is inf"),
+        ("pi", np.ones((16, 4)), "pi[0] must be a probability distribution, but has least entry 1 and sum 4"),
+        ("V", np.full(16, np.nan), "V[0] must be finite, but is nan"),
+        ("margin", np.full((16, 4), np.nan), "margin[0, 0] must be finite, but is nan"),
+        ("lam", -1.0, "lam must be at least 0, but is -1"),
+        ("gradient", np.nan, "gradient must be finite, but is nan"),
+        ("iterations", 1.5, "iterations must be an integer of at least 0, but is"),
+    ],
+)
+def test_a_candidate_that_no_solver_would_give_is_refused(mdp, tmp_path, name, value, message):
+    om.save(tmp_path / "c.npz", candidate(mdp))
+    path = written(tmp_path / "d.npz", **(dict(np.load(tmp_path / "c.npz", allow_pickle=False)) | {name: value}))
+    with pytest.raises(ValueError, match=re.escape(f"{path}: {message}")):
+        om.load_candidate(path)
+
+
+def test_a_margin_may_be_infinite(mdp, tmp_path):
+    made = candidate(mdp, margin=np.full(mdp.shape, np.inf))
+    om.save(tmp_path / "c.npz", made)
+    assert (om.load_candidate(tmp_path / "c.npz").margin == np.inf).all()
+
+
 def test_an_interrupted_save_keeps_the_old_file(mdp, tmp_path, monkeypatch):
     om.save(tmp_path / "a.npz", mdp)
     before = (tmp_path / "a.npz").read_bytes()
