@@ -158,8 +158,6 @@ EXPLICIT = {
 
 @pytest.mark.parametrize("name", EXPLICIT)
 def test_what_needs_single_entries_says_so(name):
-    if name == "rational_mdp":
-        pytest.importorskip("flint")
     mdp, free = PAIRS["gridworld"]
     with pytest.raises(ValueError, match=r"^mdp must be an MDP, which stores its kernel, but is MatrixFree$"):
         EXPLICIT[name](free, np.full(free.shape, 0.25))
