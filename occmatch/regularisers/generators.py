@@ -21,9 +21,29 @@ Array = np.ndarray
 # e^y is finite up to here; beyond, exponentials stay at the largest double, as those of the losses do.
 _LARGEST_EXPONENT = math.log(np.finfo(np.float64).max) - 1e-3
 
+# |p - q| / (p + q) below which entropies are taken from that number: logarithms of p and q would cancel there.
+_NEAR = 0.25
+
+# 1/3, 1/5, ...: the first coefficient that is left out counts for _NEAR^28 / 31 < 1e-18.
+_ATANH = 1.0 / np.arange(3.0, 31.0, 2.0)
+
 
 def _exp(y: Array) -> Array:
     return np.exp(np.minimum(y, _LARGEST_EXPONENT))
+
+
+def _tilt(p: Array, q: Array) -> tuple[Array, Array]:
+    """Where p is near q, and h = (p - q) / (p + q) there, zero elsewhere: log(p / q) = 2 atanh(h)."""
+    h = (p - q) / (p + q)
+    near = np.abs(h) < _NEAR
+    return near, np.where(near, h, 0.0)
+
+
+def _relative_entropy(p: Array, q: Array) -> Array:
+    """p log(p / q) - p + q; near p = q as h (p - q) + 2 p (atanh(h) - h), whose terms are no larger than the sum."""
+    near, h = _tilt(p, q)
+    excess = h**3 * np.polynomial.polynomial.polyval(h**2, _ATANH)
+    return np.where(near, h * (p - q) + 2 * p * excess, rel_entr(p, q) - p + q)
 
 
 @dataclass(frozen=True)
@@ -90,10 +110,11 @@ class KL(Generator):
         return xlogy(t, t) - t + 1
 
     def divergence(self, p: Array, q: Array) -> Array:
-        return rel_entr(p, q) - p + q
+        return _relative_entropy(p, q)
 
     def cost(self, p: Array, q: Array) -> Array:
-        return np.log(p) - np.log(q)
+        near, h = _tilt(p, q)
+        return np.where(near, 2 * np.arctanh(h), np.log(p) - np.log(q))
 
     def curvature(self, p: Array, q: Array) -> Array:
         return 1 / p
@@ -126,7 +147,7 @@ class ReverseKL(Generator):
         return -np.log(t) + t - 1
 
     def divergence(self, p: Array, q: Array) -> Array:
-        return rel_entr(q, p) + p - q
+        return _relative_entropy(q, p)
 
     def cost(self, p: Array, q: Array) -> Array:
         return (p - q) / p
@@ -223,7 +244,9 @@ class JensenShannon(Generator):
 
     def divergence(self, p: Array, q: Array) -> Array:
         tilt = (p - q) / (p + q)  # log 2p/(p+q) = log(1 + tilt), log 2q/(p+q) = log(1 - tilt)
-        return p * self._log1p(tilt, 2 * p / (p + q)) + q * self._log1p(-tilt, 2 * q / (p + q))
+        apart = p * self._log1p(tilt, 2 * p / (p + q)) + q * self._log1p(-tilt, 2 * q / (p + q))
+        near, h = _tilt(p, q)
+        return np.where(near, 0.5 * (p + q) * (2 * h * np.arctanh(h) + np.log1p(-(h**2))), apart)
 
     def cost(self, p: Array, q: Array) -> Array:
         return self._log1p((p - q) / (p + q), 2 * p / (p + q))

@@ -1,0 +1,59 @@
+"""The stated rounding of a certificate where psi* is next to zero."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from corner_mdps import random_policy
+from flint import arb, ctx
+
+import occmatch as om
+from occmatch.certificate_balls import DIVERGENCE_ENTRIES, ball
+from occmatch.certificate_interval import enclose
+from occmatch.regularisers import GENERATORS, REGISTERED
+
+# A handful of elementary operations, each of two units in the last place; logarithms of masses multiply by up to log m.
+FEW = 16 * np.finfo(float).eps
+
+
+def exact(name: str, p: np.ndarray, q: np.ndarray) -> np.ndarray:
+    with ctx.workprec(400):
+        return np.array(
+            [float(DIVERGENCE_ENTRIES[name].divergence(ball(x), ball(y)).mid()) for x, y in zip(p, q, strict=True)]
+        )
+
+
+@pytest.mark.parametrize("name", GENERATORS)
+@pytest.mark.parametrize("apart", [2e-16, 1e-12, 1e-6, 1e-3, 0.2, 0.6, 3.0, 40.0])
+def test_divergences_keep_their_digits_where_the_measures_agree(name: str, apart: float) -> None:
+    rng = np.random.default_rng(0)
+    q = 10.0 ** rng.uniform(-6, 3, size=40)
+    p = q * np.exp(apart * rng.choice([-1, 1], size=40) * rng.uniform(0.6, 1, size=40))
+    p, q = p[p != q], q[p != q]
+    np.testing.assert_allclose(GENERATORS[name].divergence(p, q), exact(name, p, q), rtol=FEW, atol=0)
+
+
+@pytest.mark.parametrize("apart", [2e-16, 1e-12, 1e-6, 1e-3, 0.2])
+def test_the_cost_of_kl_keeps_its_digits_too(apart: float) -> None:
+    rng = np.random.default_rng(1)
+    q = 10.0 ** rng.uniform(-6, 3, size=40)
+    p = q * (1 + apart * rng.choice([-1, 1], size=40))
+    with ctx.workprec(400):
+        cost = [float((arb(float(x)) / arb(float(y))).log().mid()) for x, y in zip(p, q, strict=True)]
+    np.testing.assert_allclose(GENERATORS["kl"].cost(p, q), cost, rtol=FEW, atol=0)
+
+
+@pytest.mark.parametrize("lam", [1e-4, 1e-8])
+@pytest.mark.parametrize("name", ["fdivergence_kl", "fdivergence_reverse_kl", "fdivergence_js"])
+def test_the_proved_optimum_lies_between_the_bounds_near_the_expert(name: str, lam: float) -> None:
+    for seed in range(8):
+        rng = np.random.default_rng(seed)
+        mdp = om.examples.garnet(3, 2, 3, 0.9, rng)
+        rho_E = om.occupancy(mdp, random_policy(mdp, rng))
+        psi = REGISTERED[name](mdp, rho_E)
+        candidate = om.match(mdp, rho_E, psi, lam)
+        for claim in (candidate, replace(candidate, cost=np.zeros(mdp.shape), V=np.zeros(3), margin=None)):
+            found, proved = om.certify(mdp, rho_E, psi, claim), enclose(mdp, rho_E, psi, claim)
+            assert found.primal + found.rounding >= proved.dual_lower
+            assert found.dual - found.rounding <= proved.primal_upper
+            assert abs(found.gap - proved.gap) <= found.rounding
