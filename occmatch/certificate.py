@@ -46,8 +46,10 @@ class Certificate:
     """What is proved of a candidate: dual <= optimum <= primal, up to `rounding`.
 
     `gap` = primal - dual = fenchel + slackness + bellman; `relative_gap` = gap / `scale`,
-    scale = max(|primal|, |dual|, lam / (1 - gamma)), the last being lam H of a policy with one nat in every state, or
-    without entropy <(rho + rho_E) / 2, |c|>, what the terms that cancel are made of (infinite values left out).
+    scale = max(|primal|, |dual|, lam / (1 - gamma)), the last being lam H of a policy with one nat in every state.
+    Without entropy there is <(rho + rho_E) / 2, |c|> in its place, what the terms that cancel are made of, and
+    |psi*(rho_E)|, what psi* is at a difference as large as the expert's measure (its mass, where psi is constant):
+    where the expert can be matched, all the others vanish with the optimum (infinite values are left out).
     `flow_residual` is (1 - gamma) ||d - p0 - gamma P' rho||_1 of rho as claimed, `moved` = (1 - gamma) ||rho' -
     rho||_1; both are shares of the whole mass. `rounding` bounds the floating-point error of `gap`, to first order.
     """
@@ -145,8 +147,8 @@ def certify(
     slackness = float((feasible * (q_values(mdp, cost, V) - V[:, None])).sum()) + negative_entropy
     gap = primal - dual
     share = 1.0 - mdp.gamma
-    unit = lam / share if lam > 0.0 else 0.5 * float(((feasible + rho_E) * np.abs(cost)).sum())
-    scale = max(abs(x) for x in (primal, dual, unit) if np.isfinite(x)) or 1.0
+    units = (lam / share,) if lam > 0.0 else (0.5 * float(((feasible + rho_E) * np.abs(cost)).sum()), _size(psi, rho_E))
+    scale = max(abs(x) for x in (primal, dual, *units) if np.isfinite(x)) or 1.0
     rounding = (
         primal_rounding(mdp, feasible, pi, V, lam)
         + psi_rounding(psi, cost, feasible, rho_E, divergence)
@@ -182,6 +184,14 @@ def project(mdp: MDP, rho: FloatArray) -> tuple[FloatArray, FloatArray]:
     if np.abs(claimed).sum() < np.abs(mine).sum():
         return rho, claimed
     return d[:, None] * pi, claimed
+
+
+def _size(psi: Regulariser, rho_E: FloatArray) -> float:
+    """psi*(rho_E), of twice the expert's measure: finite for every f-divergence, which has the same support there.
+
+    A psi* that is 0 or infinite has no size; costs of one are the unit then, as any multiple of the cost is as good.
+    """
+    return float(rho_E.sum()) if is_indicator(psi) else psi.divergence(2.0 * rho_E, rho_E)
 
 
 def _cost(mdp: MDP, psi: Regulariser, candidate: Candidate) -> FloatArray:

@@ -22,6 +22,9 @@ _OPERATIONS = 8.0
 # Relative accuracy of psi and psi* where a conic or linear solver computes them (its tolerance, taken ten times).
 _SOLVER_RTOL = 1e-9
 
+# And what Clarabel's absolute tolerances add to that where psi* is small: 1e-11 of one and of the masses, ten times.
+_SOLVER_ATOL = 1e-10
+
 
 def primal_rounding(mdp: MDP, rho: FloatArray, pi: FloatArray, V: FloatArray, lam: float) -> float:
     """Error of -lam Hbar(rho), and of every linear functional of rho, because rho satisfies the flow only to rounding.
@@ -44,7 +47,9 @@ def psi_rounding(psi: Regulariser, cost: FloatArray, rho: FloatArray, rho_E: Flo
     Where psi* is the indicator of a point, an x off that point by rounding adds |<x, c>|.
     """
     size = float(((rho + rho_E) * np.abs(cost)).sum()) + (abs(divergence) if np.isfinite(divergence) else 0.0)
-    if isinstance(psi, (Expression, Lipschitz)):
+    if isinstance(psi, Expression):
+        return _SOLVER_RTOL * size + _SOLVER_ATOL * (1.0 + float((rho + rho_E).sum()))
+    if isinstance(psi, Lipschitz):
         return _SOLVER_RTOL * size
     rounding = UNIT * (_OPERATIONS + _depth(rho.size)) * size
     if is_indicator(psi):

@@ -1,4 +1,4 @@
-"""The stated rounding of a certificate where psi* is next to zero."""
+"""A certificate where optima are next to zero: its rounding near the expert, its scale without entropy."""
 
 from dataclasses import replace
 
@@ -57,3 +57,19 @@ def test_the_proved_optimum_lies_between_the_bounds_near_the_expert(name: str, l
             assert found.primal + found.rounding >= proved.dual_lower
             assert found.dual - found.rounding <= proved.primal_upper
             assert abs(found.gap - proved.gap) <= found.rounding
+
+
+@pytest.mark.parametrize("solve", [om.match, om.irl])
+@pytest.mark.parametrize("name", REGISTERED)
+def test_a_match_without_entropy_holds_and_half_of_one_does_not(name: str, solve) -> None:
+    rng = np.random.default_rng(0)
+    mdp = om.examples.garnet(5, 3, 5, 0.9, rng)
+    rho_E = om.occupancy(mdp, random_policy(mdp, rng))
+    psi = REGISTERED[name](mdp, rho_E)
+    candidate = solve(mdp, rho_E, psi, 0.0)
+    found = om.certify(mdp, rho_E, psi, candidate)
+    assert found.holds() and found.gap >= -found.rounding
+    if name == "expression":  # blind to differences below one: a policy astray is optimal too
+        return
+    astray = 0.5 * om.policy(rho_E) + 0.5 * random_policy(mdp, rng)
+    assert not om.certify(mdp, rho_E, psi, replace(candidate, rho=om.occupancy(mdp, astray))).holds()
