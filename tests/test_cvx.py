@@ -8,7 +8,7 @@ import cvxpy as cp
 import numpy as np
 import pytest
 
-from occmatch import MDP, causal_entropy, cvx, occupancy
+from occmatch import MDP, causal_entropy, certify, cvx, irl, match, occupancy
 from occmatch.losses import LOSSES
 from occmatch.regularisers import REGISTERED, Expression, Regulariser, Surrogate
 
@@ -107,6 +107,17 @@ def test_a_surrogate_keeps_costs_below_sup_t_where_the_expert_never_goes() -> No
     unseen = EXPERTS["deterministic"] == 0
     highest = cp.Problem(cp.Maximize(cp.sum(c[np.nonzero(unseen)])), [*domain, c >= -1])
     assert solve(highest) == pytest.approx(0.0, abs=CONIC)
+
+
+@pytest.mark.parametrize("k", [0, np.float64(2.0), np.array(-1.0)])
+def test_a_constant_expression_matches_exactly(k: float) -> None:
+    psi, rho_E = Expression(lambda c: k), EXPERTS["interior"]
+    for lam in (0.0, 0.3):
+        for found in (match(MDP_, rho_E, psi, lam), irl(MDP_, rho_E, psi, lam)):
+            certificate = certify(MDP_, rho_E, psi, found)
+            assert certificate.holds()
+            np.testing.assert_allclose(found.rho, rho_E, rtol=0, atol=CONIC)
+            assert certificate.primal == pytest.approx(-k - lam * causal_entropy(rho_E), abs=CONIC)
 
 
 class Unknown(Regulariser):

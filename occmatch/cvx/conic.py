@@ -4,7 +4,8 @@ cvxpy reduces  min psi(c)  to  min q'y + k  s.t.  b - A y in K  with c among the
 
     psi*(x) = sup <x, E y> - q'y - k  s.t.  b - A y in K   =   inf b'z - k  s.t.  A'z = E'x - q,  z in K*
 
-by strong duality (psi is closed, and its conic form is strictly feasible where psi is finite on an open set).
+by strong duality (psi is closed, and its conic form is strictly feasible where psi is finite on an open set). A
+constant psi = k has no conic form; its psi* is -k at x = 0 and +inf elsewhere.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ def conic_conjugate(build: Callable[[Any], Form], x: cp.Expression) -> Form:
     c = cp.Variable(x.shape)
     expression, constraints = build(c)
     problem = cp.Problem(cp.Minimize(expression), constraints)
+    if not problem.variables():
+        return -expression, [x == 0, *constraints]
     data, _, _ = problem.get_problem_data(cp.CLARABEL, solver_opts={"use_quad_obj": False})
     program = data[cp.settings.PARAM_PROB]
     A, b, q = data[cp.settings.A], data[cp.settings.B], data[cp.settings.C]
