@@ -3,6 +3,7 @@
 import itertools
 from collections.abc import Callable
 
+import cvxpy as cp
 import networkx as nx
 import numpy as np
 import pytest
@@ -160,8 +161,6 @@ def test_the_transition_metric_joins_steps_and_actions() -> None:
 
 
 def test_an_expression_is_what_it_says() -> None:
-    import cvxpy as cp
-
     def psi_ga(c: cp.Variable) -> cp.Expression:
         return cp.sum(cp.multiply(RHO_E, -c - cp.log(1 - cp.exp(c))))
 
@@ -249,6 +248,23 @@ WRONG: list[tuple[Callable[[], object], str]] = [
         "fn must return a scalar convex expression (and convex constraints), but returns one of curvature CONCAVE and "
         "shape (). Likely causes: (a) a sum over entries is missing; (b) the function is concave; (c) it is convex, "
         "but not written by cvxpy's rules",
+    ),
+    (lambda: Expression(3), "fn must be a function of a cvxpy Variable, but is int"),
+    *(
+        (
+            lambda out=out: Expression(lambda c: out).conjugate(np.ones((2, 2))),
+            f"fn(c) must be a scalar expression of cvxpy, or a pair of one and a list of constraints, but is {found}",
+        )
+        for out, found in ((None, "NoneType"), ("0", "str"), ((1, 2, 3), "a tuple of 3"))
+    ),
+    (lambda: Expression(lambda c: np.nan).conjugate(np.ones((2, 2))), "fn(c) must be finite, but is nan"),
+    (
+        lambda: Expression(lambda c: (cp.sum_squares(c), c >= -1)).conjugate(np.ones((2, 2))),
+        "fn(c)[1] must be a list of cvxpy constraints, but is Inequality",
+    ),
+    (
+        lambda: Expression(lambda c: (cp.sum_squares(c), [c >= -1, True])).value(np.ones((2, 2))),
+        "fn(c)[1][1] must be a cvxpy constraint, but is bool",
     ),
 ]
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any
 
 import numpy as np
 
+from occmatch import checks
 from occmatch.candidate import NoBestCost
 from occmatch.regularisers.base import Array, Regulariser
 
@@ -19,21 +22,21 @@ FEASIBILITY = 1e-8
 class Expression(Regulariser):
     """psi(c) = the convex expression fn(c), where fn takes a cvxpy Variable [S, A].
 
-    fn returns a scalar expression, or a pair (expression, constraints) where psi is +inf off the constraints.
-    Numbers are those of Clarabel at tolerance 1e-11, so that they carry a relative error of that order.
-    Raises ValueError where the expression is not convex by the rules of disciplined convex programming.
+    fn returns a scalar expression or a number, or a pair of it and a list of constraints where psi is +inf off the
+    constraints. Numbers are those of Clarabel at tolerance 1e-11, so that they carry a relative error of that order.
+    Raises ValueError where fn is not callable, and, once it is called, where it returns anything else or an expression
+    that is not convex by the rules of disciplined convex programming.
     """
 
     fn: Callable[[Any], Any]
 
+    def __post_init__(self) -> None:
+        if not callable(self.fn):
+            raise ValueError(f"fn must be a function of a cvxpy Variable, but is {type(self.fn).__name__}")
+
     def build(self, c: Any) -> tuple[Any, list[Any]]:
         """fn(c) and all constraints of its domain for a cvxpy expression c [S, A]."""
-        out = self.fn(c)
-        expression, constraints = out if isinstance(out, tuple) else (out, [])
-        if np.isscalar(expression):
-            import cvxpy as cp
-
-            expression = cp.Constant(expression)
+        expression, constraints = _parts(self.fn(c))
         if expression.size != 1 or not expression.is_convex() or not all(k.is_dcp() for k in constraints):
             raise ValueError(
                 "fn must return a scalar convex expression (and convex constraints), but returns one of "
@@ -93,13 +96,37 @@ class Expression(Regulariser):
         return cp.Problem(cp.Maximize(cp.sum(cp.multiply(x, c)) - expression), constraints), c
 
 
+def _parts(out: Any) -> tuple[Any, list[Any]]:
+    """What fn returned as an expression and a list of constraints, or ValueError where it is neither."""
+    import cvxpy as cp
+
+    pair = isinstance(out, tuple) and len(out) == 2
+    expression, constraints = out if pair else (out, [])
+    if isinstance(expression, Real | np.ndarray):
+        expression = cp.Constant(checks.real_array(expression, "fn(c)"))
+    if not isinstance(expression, cp.Expression):
+        found = f"a tuple of {len(out)}" if isinstance(out, tuple) and not pair else type(expression).__name__
+        raise ValueError(
+            f"fn(c) must be a scalar expression of cvxpy, or a pair of one and a list of constraints, but is {found}"
+        )
+    if not isinstance(constraints, list | tuple):
+        raise ValueError(f"fn(c)[1] must be a list of cvxpy constraints, but is {type(constraints).__name__}")
+    for i, constraint in enumerate(constraints):
+        if not isinstance(constraint, cp.Constraint):
+            raise ValueError(f"fn(c)[1][{i}] must be a cvxpy constraint, but is {type(constraint).__name__}")
+    return expression, list(constraints)
+
+
 def _solve(problem: Any) -> str:
     """Clarabel at tight tolerances; the status, 'solver_error' where it raises."""
     import cvxpy as cp
 
     tight = {"tol_gap_abs": 1e-11, "tol_gap_rel": 1e-11, "tol_feas": 1e-11}
     try:
-        problem.solve(solver=cp.CLARABEL, **tight)
+        with warnings.catch_warnings():
+            # "Solution may be inaccurate": the rounding of a certificate allows for it.
+            warnings.simplefilter("ignore", UserWarning)
+            problem.solve(solver=cp.CLARABEL, **tight)
     except cp.error.SolverError:
         return "solver_error"
     return str(problem.status)
