@@ -36,7 +36,7 @@ from occmatch.certificate_rounding import dual_rounding, is_indicator, primal_ro
 from occmatch.linear import resolvent
 from occmatch.mdp import MDP
 from occmatch.occupancy import flow_residual, policy
-from occmatch.regularisers import Regulariser, Surrogate, fitting
+from occmatch.regularisers import Regulariser, Surrogate, fitting, same_expert
 
 FloatArray = checks.FloatArray
 
@@ -125,6 +125,7 @@ def certify(
     checks.explicit(mdp)
     lam = checks.lam(candidate.lam if lam is None else lam)
     rho_E, psi = checks.measure(mdp, rho_E, "rho_E"), fitting(mdp, psi)
+    same_expert(psi, rho_E)
     rho = checks.measure(mdp, candidate.rho, "candidate.rho")
     V = checks.state_vector(mdp, candidate.V, "candidate.V")
     cost = _cost(mdp, psi, candidate)

@@ -32,7 +32,7 @@ from occmatch.matching_support import Support, support
 from occmatch.mdp import MDP
 from occmatch.occupancy import causal_entropy
 from occmatch.progress import Progress, Say, reporting
-from occmatch.regularisers import Constant, Regulariser, Surrogate, fitting
+from occmatch.regularisers import Constant, Regulariser, Surrogate, fitting, same_expert
 
 METHODS = ("newton", "program")
 
@@ -53,14 +53,16 @@ def match(
 ) -> Candidate | Infeasible:
     """argmin over rho in D of -lam Hbar(rho) + psi*(rho - rho_E) with its cost and value (Eq 8); `certify` judges.
 
-    `rho_E` [S, A] >= 0 need not lie in D unless psi demands it; `method` is "newton", "program" (the only one that
-    takes lam = 0), or None for the first that exists, and for the program too where that is lost on a small MDP.
+    `rho_E` [S, A] >= 0 need not lie in D unless psi demands it, but is the measure that psi holds, if any; `method` is
+    "newton", "program" (the only one that takes lam = 0), or None for the first that exists, and for the program too
+    where that is lost on a small MDP.
     Infeasible where no measure of the MDP has a finite psi*.
     `start`, an answer for a like problem on this MDP, saves Newton steps; `progress` is told of each (see `rl`).
     Raises ValueError for bad arguments, and for "newton" where psi has no such solver.
     """
     checks.explicit(mdp)
     rho_E, psi = checks.measure(mdp, rho_E, "rho_E"), fitting(mdp, psi)
+    same_expert(psi, rho_E)
     chosen = method is None
     if method is None:
         method = "newton" if has_newton(psi) and lam > 0 else "program"
@@ -130,8 +132,8 @@ def _smooth(
     rho, V, history = newton(part, psi, rho_E, lam, start=first, say=say, linear=linear)
     if not history:
         return Infeasible(
-            "psi*(rho - rho_E) is infinite in the interior of D, hence everywhere. Likely causes: "
-            "(a) rho_E has mass on states that this MDP never reaches; (b) psi holds another rho_E than the one given"
+            "psi*(rho - rho_E) is infinite in the interior of D, hence everywhere. Likely cause: rho_E has mass on "
+            "states that this MDP never reaches"
         )
     cost, _ = derivatives(psi, part.extend(rho), rho_E)
     return finish(

@@ -113,6 +113,23 @@ def test_a_psi_of_another_mdp_is_refused_at_every_entry(entry: str) -> None:
         getattr(om, entry)(mdp, rho_E, Quadratic(np.ones((1, 3))), *more)
 
 
+@pytest.mark.parametrize("entry", ["irl", "match", "certify"])
+@pytest.mark.parametrize("name", ["surrogate_logistic", "fdivergence_tv", "fdivergence_kl"])
+def test_a_psi_of_another_expert_is_refused_at_every_entry(name: str, entry: str) -> None:
+    """It was taken for infeasible where an optimum exists, and `irl` blamed a cost that nobody had given."""
+    mdp, rho_E = expert_that_all_but_avoids(0.1)
+    counted = np.where(rho_E < rho_E[2, 1], 0.0, rho_E)
+    psi = REGISTERED[name](mdp, counted)
+    s, a = np.argwhere(counted != rho_E)[0]
+    more = (om.match(mdp, rho_E, Box(), 0.1),) if entry == "certify" else ()
+    with pytest.raises(ValueError) as error:
+        getattr(om, entry)(mdp, rho_E, psi, *more)
+    assert str(error.value) == (
+        f"rho_E must be the measure that psi holds, but rho_E[{s}, {a}] is {rho_E[s, a]:.10g} and "
+        f"psi.rho_E[{s}, {a}] is 0"
+    )
+
+
 def test_the_name_of_a_loss_is_no_loss() -> None:
     with pytest.raises(ValueError, match=r"loss must be a Loss, such as .*, but is 'logistic'"):
         Surrogate("logistic", np.ones((2, 1)))

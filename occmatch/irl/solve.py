@@ -11,7 +11,7 @@ from occmatch.irl.dual import Array, Outcome, Problem
 from occmatch.irl.support import analyse
 from occmatch.mdp import MDP
 from occmatch.progress import Progress, reporting
-from occmatch.regularisers import Regulariser, fitting
+from occmatch.regularisers import Regulariser, fitting, same_expert
 
 METHODS = ("program", "ascent", "newton")
 
@@ -38,7 +38,8 @@ def irl(
     feature weights and l2 balls (lam > 0). The last two end where the relative gap is `tol` ("ascent" over a constant
     psi: the gradient; default 1e-8, and rounding for "newton") or after `max_iter` steps, and tell `progress` after
     each (see `rl`).
-    Returns a Candidate for the certificate to judge, or a typed failure. Raises ValueError for bad arguments.
+    Returns a Candidate for the certificate to judge, or a typed failure. Raises ValueError for bad arguments, such as a
+    psi that holds another measure than rho_E.
     """
     checks.explicit(mdp)
     rho_E = checks.measure(mdp, rho_E, "rho_E")
@@ -48,6 +49,7 @@ def irl(
     tol = checks.lam(TOLERANCE[method] if tol is None else tol, "tol")
     max_iter = checks.count(max_iter, "max_iter")
     psi = fitting(mdp, psi)
+    same_expert(psi, rho_E)
     start = time.perf_counter()
     support = analyse(mdp, rho_E, psi, lam)
     if isinstance(support, Unbounded):

@@ -49,7 +49,7 @@ def analyse(mdp: MDP, rho_E: Array, psi: Regulariser, lam: float) -> Support | U
         found = _face(mdp, rho_E, psi.features.reshape(-1, psi.features.shape[2]))
     elif isinstance(psi, Lipschitz):
         found = _face(mdp, rho_E, psi.components())
-    elif isinstance(psi, Surrogate | FDivergence) and np.array_equal(psi.rho_E, rho_E):
+    elif isinstance(psi, Surrogate | FDivergence):
         pairs = avoiding(mdp, rho_E, psi)
         found = pairs if isinstance(pairs, Unbounded) else Support(*pairs)
     else:

@@ -8,7 +8,7 @@ surrogate     psi_phi; the logistic loss is psi_GA        f_divergence  any f, E
 expression    any convex function written in cvxpy       registered    one example of each, for suites
 """
 
-from occmatch.regularisers.base import DOMAIN_RTOL, Regulariser, fitting
+from occmatch.regularisers.base import DOMAIN_RTOL, Regulariser, fitting, same_expert
 from occmatch.regularisers.box import Box
 from occmatch.regularisers.constant import Constant
 from occmatch.regularisers.expression import Expression
@@ -39,5 +39,6 @@ __all__ = [
     "Surrogate",
     "fitting",
     "project_simplex",
+    "same_expert",
     "transition_metric",
 ]

@@ -117,6 +117,21 @@ def fitting(mdp: MDP, psi: Any) -> Regulariser:
     return psi
 
 
+def same_expert(psi: Regulariser, rho_E: Array) -> None:
+    """ValueError where psi is made of another expert's measure than rho_E [S, A], with the first entry that differs.
+
+    psi_GA and its like are defined by the expert that is to be explained (Eq 13, Proposition A.1).
+    """
+    held = getattr(psi, "rho_E", None)
+    if held is None or np.array_equal(held, rho_E):
+        return
+    s, a = (int(i) for i in np.argwhere(held != rho_E)[0])
+    raise ValueError(
+        f"rho_E must be the measure that psi holds, but rho_E[{s}, {a}] is {rho_E[s, a]:.10g} and "
+        f"psi.rho_E[{s}, {a}] is {held[s, a]:.10g}"
+    )
+
+
 def positive(x: float, name: str) -> float:
     """x as a positive finite float, or ValueError."""
     if checks.scalar(x, name) <= 0:
