@@ -19,6 +19,8 @@ from __future__ import annotations
 
 import time
 
+import numpy as np
+
 from occmatch import checks
 from occmatch.candidate import Candidate, Infeasible
 from occmatch.checks import FloatArray
@@ -37,8 +39,11 @@ from occmatch.regularisers import Constant, Regulariser, Surrogate, fitting, sam
 METHODS = ("newton", "program")
 
 # States up to which the convex program takes seconds, and is asked too where Newton has lost its way: an expert that is
-# nearly deterministic, and a cost class 1,000 times as large as lam.
+# nearly deterministic and a cost class 1,000 times as large as lam; a psi* with a kink, or a lam next to nothing.
 _PROGRAM_STATES = 500
+
+# Gap, relative to the objective, beyond which Newton over a smooth psi* has lost its way.
+_LOST = 1e-8
 
 
 def match(
@@ -63,7 +68,9 @@ def match(
     checks.explicit(mdp)
     rho_E, psi = checks.measure(mdp, rho_E, "rho_E"), fitting(mdp, psi)
     same_expert(psi, rho_E)
-    chosen = method is None
+    lam, chosen = checks.lam(lam), method is None
+    if not isinstance(start, Candidate | None):
+        raise ValueError(f"start must be a Candidate, but is {type(start).__name__}")
     if method is None:
         method = "newton" if has_newton(psi) and lam > 0 else "program"
     if method not in METHODS:
@@ -76,13 +83,7 @@ def match(
         lam = checks.lam(lam, positive=True)
         if _constant(psi):
             return exact(mdp, psi, rho_E, lam)
-    lam = checks.lam(lam)
     near = None if start is None else (checks.policy(mdp, start.pi, "start.pi"), checks.state_vector(mdp, start.V))
-    cost_class = as_cost_class(psi, mdp.shape)
-    if method == "newton" and cost_class is not None:
-        with reporting(progress, f"matching on {mdp.S:,} states") as say:
-            found, lost = interior(mdp, psi, cost_class, rho_E, lam, V0=near[1] if near else None, say=say)
-        return _better(mdp, psi, rho_E, lam, found) if lost and chosen and mdp.S <= _PROGRAM_STATES else found
     started = time.perf_counter()
     part = support(mdp, psi.forbidden(rho_E))
     if part is None:
@@ -90,27 +91,45 @@ def match(
             "psi* is infinite on pairs that the expert never visits, and no policy avoids them all. Likely causes: "
             "(a) rho_E was estimated from finite data; (b) rho_E belongs to another MDP"
         )
-    if method == "newton":
-        with reporting(progress, f"matching on {mdp.S:,} states") as say:
-            return _smooth(part, psi, rho_E, lam, started, near, say)
+    if method == "program":
+        return _program(part, psi, rho_E, lam)
+    cost_class = as_cost_class(psi, mdp.shape)
+    found: Candidate | Infeasible
+    with reporting(progress, f"matching on {mdp.S:,} states") as say:
+        if cost_class is not None:
+            found, lost = interior(mdp, psi, cost_class, rho_E, lam, V0=near[1] if near else None, say=say)
+        else:
+            found = _smooth(part, psi, rho_E, lam, started, near, say)
+            lost = isinstance(found, Candidate) and not _gap(mdp, psi, rho_E, found) <= _LOST
+    if lost and chosen and mdp.S <= _PROGRAM_STATES:
+        return _better(part, psi, rho_E, found)
+    return found
+
+
+def _program(part: Support, psi: Regulariser, rho_E: FloatArray, lam: float) -> Candidate | Infeasible:
     from occmatch.matching_program import negligible, program  # cvxpy is loaded only where it is used
 
-    return program(support(mdp, psi.forbidden(rho_E) | negligible(psi, rho_E)) or part, psi, rho_E, lam)
+    return program(support(part.whole, psi.forbidden(rho_E) | negligible(psi, rho_E)) or part, psi, rho_E, lam)
 
 
-def _better(mdp: MDP, psi: Regulariser, rho_E: FloatArray, lam: float, found: Candidate) -> Candidate:
-    """`found`, or the answer of the convex program where its measure has a lower objective."""
-    part = support(mdp, psi.forbidden(rho_E))
-    if part is None:
+def _better(part: Support, psi: Regulariser, rho_E: FloatArray, found: Candidate) -> Candidate:
+    """`found`, or the answer of the convex program where its gap is the smaller one."""
+    try:
+        other = _program(part, psi, rho_E, found.lam)
+    except (ArithmeticError, TypeError):  # Clarabel gave up, or a loss of one's own has no cvxpy form
         return found
-    from occmatch.matching_program import program
+    if not isinstance(other, Candidate):
+        return found
+    return min(found, other, key=lambda answer: _gap(part.whole, psi, rho_E, answer))
 
-    other = program(part, psi, rho_E, lam)
 
-    def objective(answer: Candidate) -> float:
-        return psi.divergence(answer.rho, rho_E) - lam * causal_entropy(answer.rho)
-
-    return min(found, other, key=objective) if isinstance(other, Candidate) else found
+def _gap(mdp: MDP, psi: Regulariser, rho_E: FloatArray, found: Candidate) -> float:
+    """Objective of the measure less dual value of the cost, relative to them or to lam / (1 - gamma)."""
+    primal = psi.divergence(found.rho, rho_E) - found.lam * causal_entropy(found.rho)
+    dual = float(mdp.p0 @ found.V) + psi.dual_value(found.cost, rho_E)
+    if not np.isfinite(primal - dual):
+        return np.inf
+    return abs(primal - dual) / max(abs(primal), abs(dual), found.lam / (1.0 - mdp.gamma))
 
 
 def has_newton(psi: Regulariser) -> bool:

@@ -7,6 +7,7 @@ import occmatch as om
 from occmatch.irl import dual, newton, program
 from occmatch.irl.dual import Problem
 from occmatch.irl.polish import polish
+from occmatch.losses import SmoothedHinge
 from occmatch.regularisers import REGISTERED, Box, Constant, FDivergence, L2Ball, Quadratic, Surrogate
 
 PROGRAM_GAP = 1e-7
@@ -223,3 +224,15 @@ def test_wrong_arguments(change: dict, message: str) -> None:
     with pytest.raises(ValueError) as error:
         om.irl(mdp, **arguments)
     assert message in str(error.value)
+
+
+@pytest.mark.parametrize("tau", [0.01, 0.001])
+def test_newton_ends_where_a_kink_leaves_the_doubles(tau: float) -> None:
+    """psi'' is 0 and inf on the two sides: it ended in an error about an infinite cost, or of SuperLU."""
+    rng = np.random.default_rng(0)
+    mdp = om.examples.garnet(4, 2, 4, 0.9, rng)
+    rho_E = om.occupancy(mdp, rng.dirichlet([1, 1], 4))
+    psi = Surrogate(SmoothedHinge(tau=tau), rho_E)
+    for method, optimal in (("newton", False), ("program", True)):
+        found = om.irl(mdp, rho_E, psi, 0.1, method, max_iter=20)
+        assert om.certify(mdp, rho_E, psi, found).holds() == optimal

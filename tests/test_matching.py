@@ -8,7 +8,8 @@ from scipy.optimize import minimize
 
 import occmatch as om
 from occmatch.candidate import Infeasible
-from occmatch.losses import LOSSES
+from occmatch.losses import LOSSES, SmoothedHinge
+from occmatch.losses_own import OwnLoss
 from occmatch.matching import has_newton
 from occmatch.matching_newton import derivatives
 from occmatch.regularisers import REGISTERED, Box, Constant, FDivergence, L2Ball, Simplex, Surrogate
@@ -191,6 +192,10 @@ def test_bad_arguments_are_refused():
             om.match(mdp, rho_E, psi, lam, "newton")
     with pytest.raises(ValueError, match=r"lam must be at least 0"):
         om.match(mdp, rho_E, psi, -1.0)
+    with pytest.raises(ValueError, match=r"lam must be an array of real numbers, but is str"):
+        om.match(mdp, rho_E, psi, "x")
+    with pytest.raises(ValueError, match=r"start must be a Candidate, but is int"):
+        om.match(mdp, rho_E, psi, start=3)
 
 
 def test_without_entropy_the_program_takes_over():
@@ -245,3 +250,32 @@ def test_a_deterministic_expert_in_a_large_class_takes_the_program(seed):
     gaps = [om.certify(mdp, rho_E, psi, answer).relative_gap for answer in answers]
     assert abs(gaps[0]) <= 100 * PROGRAM  # of costs 1,000 times as large
     assert gaps[1] > 1e-3
+
+
+@pytest.mark.parametrize("tau", [0.05, 0.01])
+def test_a_loss_with_all_but_a_kink_takes_the_program(tau):
+    rng = np.random.default_rng(0)
+    mdp = om.examples.garnet(4, 2, 4, 0.9, rng)
+    rho_E = om.occupancy(mdp, rng.dirichlet([1, 1], 4))
+    psi = Surrogate(SmoothedHinge(tau=tau), rho_E)
+    assert gap(mdp, rho_E, psi, om.match(mdp, rho_E, psi, 0.1)) <= PROGRAM
+
+
+@pytest.mark.parametrize("name", ["quadratic", "fdivergence_kl"])
+def test_an_entropy_that_is_next_to_nothing_takes_the_better_of_two_answers(name):
+    """At lam = 1e-10 the program is the better one for the quadratic, Newton for KL; what Newton lost was kept."""
+    mdp, rho_E, _ = problem(0, S=3, A=2)
+    psi = REGISTERED[name](mdp, rho_E)
+    answers = [om.match(mdp, rho_E, psi, 1e-10, method) for method in (None, "newton", "program")]
+    gaps = [gap(mdp, rho_E, psi, answer) for answer in answers]
+    assert gaps[0] == min(gaps[1:]) and gaps[0] < 0.1 * max(gaps[1:])
+
+
+def test_a_loss_of_ones_own_that_newton_loses_is_answered_all_the_same():
+    """It has no cvxpy form, so that there is no program to ask: the certificate tells."""
+    body = {name: staticmethod(getattr(LOSSES["logistic"], name)) for name in ("phi", "dphi", "d2phi")}
+    mdp, rho_E, _ = problem(1, S=3, A=2)
+    psi = Surrogate(type("Own", (OwnLoss,), body)("own", 0.0), rho_E)
+    answers = [om.match(mdp, rho_E, psi, 1e-13, method) for method in (None, "newton")]
+    assert gap(mdp, rho_E, psi, answers[1]) > PROGRAM
+    np.testing.assert_array_equal(answers[0].rho, answers[1].rho)

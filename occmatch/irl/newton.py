@@ -84,9 +84,12 @@ def _solve_costs(problem: Problem, max_iter: int, tol: float) -> Outcome:
         if shaping is not None:
             dc, dV = shaping.step(r, rho, held), np.zeros(mdp.S)
         else:
-            bend = np.where(held, 0.0, psi.d2value(np.where(held, -1.0, c)))
-            step = _step if direct else partial(krylov_step, rtol=forcing)
-            dc, dV = step(problem, r, pi, rho, bend, held)
+            with np.errstate(all="ignore"):
+                bend = np.where(held, 0.0, psi.d2value(np.where(held, -1.0, c)))
+                step = _step if direct else partial(krylov_step, rtol=forcing)
+                dc, dV = step(problem, r, pi, rho, bend, held)
+        if not np.isfinite(dc).all():  # psi'' leaves the range of doubles where a loss has all but a kink
+            break
         decrement = float(np.vdot(r, dc))
         forcing = float(np.clip(LOOSEST * np.sqrt(max(decrement, 0.0) / before), TIGHTEST, LOOSEST))
         before = max(decrement, np.finfo(np.float64).tiny)
@@ -145,7 +148,8 @@ def _move(problem: Problem, c: Array, change: Array, held: Array) -> Array:
         inner = np.where(held, -1.0, c)
         bent = (change > 0) & ~held
         mass = np.where(bent, rho_E + psi.dvalue(inner) + psi.d2value(inner) * change, rho_E)
-        moved = np.where(bent, psi.grad(mass, rho_E), moved)
+        # A mass that underflows belongs to a cost far from the end of its range, where the two moves are one.
+        moved = np.where(bent & (mass > 0), psi.grad(mass, rho_E), moved)
     return np.where(held, c, psi.repair(moved))
 
 
@@ -165,7 +169,10 @@ def _step(problem: Problem, r: Array, pi: Array, rho: Array, bend: Array, held: 
     inner = np.where(held, 0.0, pi**2 / a).sum(axis=1)
     matrix = sparse.block_array([[B.T @ B.multiply(h[:, None]), -low], [low.T, sparse.diags_array(inner)]]).tocsc()
     right = np.concatenate([B.T @ np.where(held, 0.0, weight * r / a).ravel(), (pi * r / a).sum(axis=1)])
-    x = splu(matrix).solve(right)
+    try:
+        x = splu(matrix).solve(right)
+    except RuntimeError:  # "Factor is exactly singular"
+        x = np.full(2 * S, np.nan)
     dV, y = x[:S], x[S:]
     slope = (B @ dV).reshape(S, A)
     return np.where(held, 0.0, (r + weight * slope - pi * y[:, None]) / a), dV
