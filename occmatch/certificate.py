@@ -117,18 +117,9 @@ def certify(
     `lam` defaults to the candidate's own. A cost off the domain of psi by rounding is repaired; one further off has
     dual -inf. Raises ValueError where a shape is wrong or an entry is not finite, TypeError for a typed failure.
     """
-    if not isinstance(candidate, Candidate):
-        raise TypeError(
-            f"candidate must be a Candidate, but is {type(candidate).__name__}: {getattr(candidate, 'message', '')} "
-            "(members of NotAttained.sequence are candidates)"
-        )
-    checks.explicit(mdp)
-    lam = checks.lam(candidate.lam if lam is None else lam)
-    rho_E, psi = checks.measure(mdp, rho_E, "rho_E"), fitting(mdp, psi)
-    same_expert(psi, rho_E)
-    rho = checks.measure(mdp, candidate.rho, "candidate.rho")
-    V = checks.state_vector(mdp, candidate.V, "candidate.V")
-    cost = _cost(mdp, psi, candidate)
+    claim = read(mdp, rho_E, psi, candidate, lam)
+    rho_E, rho, V, lam = claim.rho_E, claim.rho, claim.V, claim.lam
+    cost = np.asarray(psi.repair(claim.cost)) if psi.value(claim.cost) < np.inf else claim.cost
     feasible, claimed = project(mdp, rho)
 
     pi = policy(rho)
@@ -172,6 +163,38 @@ def certify(
     )
 
 
+@dataclass(frozen=True, eq=False)
+class Claim:
+    """What there is to judge, checked: rho_E, rho and cost [S, A], V [S], and lam."""
+
+    rho_E: FloatArray
+    rho: FloatArray
+    cost: FloatArray
+    V: FloatArray
+    lam: float
+
+
+def read(mdp: MDP, rho_E: FloatArray, psi: Regulariser, candidate: Candidate, lam: float | None) -> Claim:
+    """The claim of a candidate; its cost is that of its margin where it holds no other. Raises as `certify` does."""
+    if not isinstance(candidate, Candidate):
+        raise TypeError(
+            f"candidate must be a Candidate, but is {type(candidate).__name__}: {getattr(candidate, 'message', '')} "
+            "(members of NotAttained.sequence are candidates)"
+        )
+    checks.explicit(mdp)
+    lam = checks.lam(candidate.lam if lam is None else lam)
+    rho_E = checks.measure(mdp, rho_E, "rho_E")
+    same_expert(fitting(mdp, psi), rho_E)
+    rho = checks.measure(mdp, candidate.rho, "candidate.rho")
+    V = checks.state_vector(mdp, candidate.V, "candidate.V")
+    cost = candidate.cost
+    if cost is None and candidate.margin is not None and isinstance(psi, Surrogate):
+        cost = psi.loss.cost(checks.cost(mdp, candidate.margin, "candidate.margin"))
+    if cost is None:
+        raise ValueError("candidate must hold a cost, or a margin where psi is a Surrogate, but has neither")
+    return Claim(rho_E, rho, checks.cost(mdp, cost, "candidate.cost"), V, lam)
+
+
 def project(mdp: MDP, rho: FloatArray) -> tuple[FloatArray, FloatArray]:
     """(rho' in D with the policy of rho [S, A], flow residual of rho itself [S]).
 
@@ -193,14 +216,3 @@ def _size(psi: Regulariser, rho_E: FloatArray) -> float:
     A psi* that is 0 or infinite has no size; costs of one are the unit then, as any multiple of the cost is as good.
     """
     return float(rho_E.sum()) if is_indicator(psi) else psi.divergence(2.0 * rho_E, rho_E)
-
-
-def _cost(mdp: MDP, psi: Regulariser, candidate: Candidate) -> FloatArray:
-    """The claimed cost [S, A], inside the domain of psi if it was so up to rounding."""
-    cost = candidate.cost
-    if cost is None and candidate.margin is not None and isinstance(psi, Surrogate):
-        cost = psi.loss.cost(checks.cost(mdp, candidate.margin, "candidate.margin"))
-    if cost is None:
-        raise ValueError("candidate must hold a cost, or a margin where psi is a Surrogate, but has neither")
-    cost = checks.cost(mdp, cost, "candidate.cost")
-    return np.asarray(psi.repair(cost)) if psi.value(cost) < np.inf else cost

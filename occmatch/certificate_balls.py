@@ -121,7 +121,6 @@ DIVERGENCE_ENTRIES: dict[str, Entry] = {
 
 def _entrywise(entry: Entry, upper_slope: Ball) -> Form:
     def dual(psi: Any, cost: FloatArray, q: list[Ball]) -> tuple[list[Ball], Ball]:
-        _same_expert(psi, q)
         inside = np.minimum(cost.reshape(-1), entry.upper)
         c = [ball(x) for x in inside]
         return c, total(m * entry.value(x) for x, m in zip(c, q, strict=True) if m > 0)
@@ -222,12 +221,6 @@ def _largest(x: list[Ball]) -> Ball:
     for y in x[1:]:
         top = top.max(y)
     return top
-
-
-def _same_expert(psi: Any, q: list[Ball]) -> None:
-    """The interval forms take the expert's measure from the argument; psi must hold the same one."""
-    if any(not m == ball(x) for m, x in zip(q, psi.rho_E.reshape(-1), strict=True)):
-        raise ValueError("rho_E must be the measure that psi holds, but the two differ")
 
 
 def _zero(psi: Regulariser, w: list[Ball]) -> Ball:

@@ -3,8 +3,8 @@
 The claim is read as exact doubles, and so is the MDP, each row of P divided by its exact sum. From there the two
 bounds of `certificate` are computed in ball arithmetic (Arb, Johansson 2017), with psi and psi* written out a second
 time, so that nothing is shared with what is judged: neither `losses` nor `regularisers` nor a floating-point solve.
-What comes out
-holds without "up to rounding":  dual_lower <= optimum <= primal_upper.
+(A claim that holds a margin only is read as the cost of that margin, to the nearest doubles.) What comes out holds
+without "up to rounding":  dual_lower <= optimum <= primal_upper.
 
 A cost outside the domain of psi by rounding is pulled in exactly; what is certified is the pulled cost. Not every
 psi* can be met by doubles: an indicator of one point (psi constant) is infinite next to it, and a transport problem
@@ -20,6 +20,7 @@ import numpy as np
 
 from occmatch import checks
 from occmatch.candidate import Candidate
+from occmatch.certificate import read
 from occmatch.certificate_balls import FORMS, Ball, Form, ball, total
 from occmatch.checks import FloatArray
 from occmatch.mdp import MDP
@@ -53,18 +54,16 @@ def enclose(
 ) -> Enclosure:
     """Proved bounds on the optimum from a candidate's rho, cost and V; the cost of dense linear algebra in S balls.
 
-    Raises ValueError for bad arguments or lam = 0, TypeError for a psi without a closed form (see the module).
+    Raises ValueError for bad arguments or lam = 0, TypeError for a typed failure in the place of a candidate and for a
+    psi without a closed form (see the module).
     """
-    lam = checks.lam(candidate.lam if lam is None else lam, positive=True)
-    rho_E = checks.measure(mdp, rho_E, "rho_E")
-    pi = policy(checks.measure(mdp, candidate.rho, "candidate.rho"))
-    cost = checks.cost(mdp, candidate.cost, "candidate.cost")
-    V = checks.state_vector(mdp, candidate.V, "candidate.V")
+    claim = read(mdp, rho_E, psi, candidate, lam)
+    V, lam = claim.V, checks.lam(claim.lam, positive=True)
     form = _form(psi)
-    with ctx.workprec(precision):
-        model = _Balls(mdp)
-        expert = [ball(x) for x in rho_E.reshape(-1)]
-        c, dual_psi = form.dual(psi, cost, expert)
+    with ctx.workprec(checks.count(precision, "precision", least=2)):
+        model, pi = _Balls(mdp), policy(claim.rho)
+        expert = [ball(x) for x in claim.rho_E.reshape(-1)]
+        c, dual_psi = form.dual(psi, claim.cost, expert)
         dual = total(p * ball(v) for p, v in zip(model.p0, V, strict=True)) + dual_psi
         dual += _shift(model, c, V, ball(lam))
         rho, pi_balls = model.occupancy(pi)

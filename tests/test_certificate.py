@@ -269,15 +269,31 @@ def test_bad_arguments_are_refused():
         om.certify(mdp, rho_E, psi, candidate, lam=-1.0)
     with pytest.raises(ValueError, match=r"rho_E\[2, 1\] must be at least 0"):
         om.certify(mdp, np.where(np.eye(8, 3, -1) * np.arange(8)[:, None] == 2, -1.0, rho_E), psi, candidate)
-    with pytest.raises(TypeError, match=r"candidate must be a Candidate, but is Infeasible: no way"):
-        om.certify(mdp, rho_E, psi, Infeasible("no way"))
     with pytest.raises(ValueError, match="lam must be positive"):
         enclose(mdp, rho_E, psi, candidate, lam=0.0)
-    with pytest.raises(ValueError, match="rho_E must be the measure that psi holds"):
-        enclose(mdp, rho_E * 0.5, psi, candidate)
+    with pytest.raises(ValueError, match="precision must be an integer of at least 2, but is 1"):
+        enclose(mdp, rho_E, psi, candidate, precision=1)
     for unsupported in (Constant(), REGISTERED["lipschitz"](mdp, rho_E), REGISTERED["expression"](mdp, rho_E)):
         with pytest.raises(TypeError, match="no interval form exists"):
             enclose(mdp, rho_E, unsupported, candidate)
+
+
+@pytest.mark.parametrize("judge", [om.certify, enclose])
+def test_both_certificates_read_a_claim_alike(judge):
+    mdp, rho_E, psi, candidate = solved("surrogate_logistic")
+    by_margin = replace(candidate, cost=None)
+    assert abs(judge(mdp, rho_E, psi, by_margin).relative_gap) <= OPTIMAL
+    with pytest.raises(ValueError, match="candidate must hold a cost, or a margin where psi is a Surrogate"):
+        judge(mdp, rho_E, psi, replace(by_margin, margin=None))
+    for failure, named in ((Infeasible("no way"), "Infeasible: no way"), (None, "NoneType")):
+        with pytest.raises(TypeError, match=f"candidate must be a Candidate, but is {named}"):
+            judge(mdp, rho_E, psi, failure)
+    with pytest.raises(
+        ValueError, match=r"psi.features must have shape \(8, 3\) by the MDP, but has shape \(2, 2, 1\)"
+    ):
+        judge(mdp, rho_E, L2Ball(np.ones((2, 2, 1))), candidate)
+    with pytest.raises(ValueError, match=r"rho_E must be the measure that psi holds, but rho_E\[0, 0\] is"):
+        judge(mdp, rho_E * 0.5, psi, candidate)
 
 
 def test_hard_bellman_judges_lam_zero():
