@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from numbers import Real
 
 import numpy as np
 
@@ -19,6 +20,9 @@ from occmatch.losses import LOSSES, Array, Loss, _array, _namespace
 
 MARGINS = np.linspace(-8.0, 8.0, 65)
 """Where `register_loss` looks."""
+
+FAR = np.array([8.0, 1e3, 1e6])
+"""Where it looks for what -phi tends to."""
 
 SECANT = 1e-4
 """Step of its differences: they err by 1e-8 of a third derivative, and `AGREEMENT` allows for a large one."""
@@ -61,8 +65,8 @@ def register_loss(loss: Loss) -> Loss:
     """Put `loss` into LOSSES under its name, for `Surrogate`, the suites over every loss, and `deep.gail --loss`.
 
     The command line of `deep` lists the losses that are registered when `deep` is imported. Returns the loss. Raises
-    ValueError for a name that is taken, and where phi is not finite, convex and strictly decreasing on [-8, 8], or
-    dphi or d2phi is not its derivative: with the margin at fault.
+    ValueError for a name that is taken, where phi is not finite, convex and strictly decreasing on [-8, 8], or dphi or
+    d2phi is not its derivative, with the margin at fault, and where `upper` is not what -phi tends to.
     """
     if not isinstance(loss, Loss):
         raise ValueError(f"loss must be a Loss, but is {type(loss).__name__}")
@@ -77,8 +81,30 @@ def register_loss(loss: Loss) -> Loss:
         secant = (f(MARGINS + SECANT) - f(MARGINS - SECANT)) / (2.0 * SECANT)
         found = np.asarray(df(MARGINS))
         _require(np.abs(found - secant) <= AGREEMENT * (1.0 + np.abs(secant)), f"{name} must be the derivative", found)
+    _require_supremum(loss)
     LOSSES[loss.name] = loss
     return loss
+
+
+def _require_supremum(loss: Loss) -> None:
+    """`upper` against -phi at margins far out: what is left below it shrinks, or -phi goes on growing where it is inf.
+
+    Lenient, as phi may be as slow as 1 / log m or -log m, and where phi far out is beyond doubles nothing is said.
+    """
+    upper = loss.upper
+    if isinstance(upper, bool) or not isinstance(upper, Real) or math.isnan(upper):
+        raise ValueError(f"loss.upper must be a number, but is {upper!r}")
+    with np.errstate(all="ignore"):
+        near, far, further = (float(y) for y in -np.asarray(loss.phi(FAR)))
+    if upper == math.inf:
+        holds = not further - far < 0.1 * (far - near)
+    else:
+        holds = not near > upper and not upper - further > 0.2 * (upper - near) + 1e-9
+    if not holds:
+        raise ValueError(
+            f"loss.upper must be the supremum of -phi, but is {upper:g}, where -phi is {near:.4g}, {far:.4g} and "
+            f"{further:.4g} at margins {FAR[0]:g}, {FAR[1]:g} and {FAR[2]:g}"
+        )
 
 
 def _require(holds: Array, what: str, values: Array) -> None:

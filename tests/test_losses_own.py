@@ -8,8 +8,8 @@ import pytest
 import torch
 
 import occmatch as om
-from occmatch.losses import LOSSES, ExponentialLinear, Logistic
-from occmatch.losses_own import OwnLoss, register_loss
+from occmatch.losses import LOSSES, ExponentialLinear, Logistic, Loss
+from occmatch.losses_own import OwnLoss, _require_supremum, register_loss
 
 MARGINS = np.linspace(-12, 12, 49)
 P, Q = np.exp(MARGINS / 3), np.exp(-MARGINS / 5)
@@ -77,6 +77,20 @@ def test_the_exact_side_certifies_it(registry: dict) -> None:
         assert om.certify(mdp, rho_E, psi, found).relative_gap < 1e-10
 
 
+@pytest.mark.parametrize(
+    "phi",
+    [lambda m: 1 / np.log(np.maximum(m, 1e-9)), lambda m: np.exp(-np.minimum(m, 700.0)), lambda m: np.full(3, np.nan)],
+)
+def test_a_slow_infimum_of_phi_is_no_wrong_one(phi: Callable) -> None:
+    _require_supremum(type("Slow", (SquareRoot,), {"phi": staticmethod(phi)})("slow", 0.0))
+    _require_supremum(type("Slow", (SquareRoot,), {"phi": staticmethod(lambda m: -np.log(m))})("slow", math.inf))
+
+
+@pytest.mark.parametrize("loss", LOSSES.values(), ids=lambda loss: loss.name)
+def test_the_losses_of_the_paper_have_the_suprema_they_state(loss: Loss) -> None:
+    _require_supremum(loss)
+
+
 def wrong(**body: Callable) -> OwnLoss:
     return type("Wrong", (SquareRoot,), {k: staticmethod(f) for k, f in body.items()})("wrong", 0.0)
 
@@ -90,6 +104,16 @@ WRONG = [
     (lambda: wrong(dphi=lambda m: 1 - m / (1 + m**2) ** 0.5), "dphi must be the derivative, but at margin -8"),
     (lambda: wrong(d2phi=lambda m: (1 + m**2) ** -0.5), "d2phi must be the derivative, but at margin -8"),
 ]
+
+
+WRONG += [
+    (
+        lambda upper=upper: SquareRoot("new", upper),
+        f"loss.upper must be the supremum of -phi, but is {upper:g}, where -phi is -0.06226, -0.0005 and -5",
+    )
+    for upper in (5.0, 0.05, -0.07, math.inf)
+]
+WRONG += [(lambda u=u: SquareRoot("new", u), f"loss.upper must be a number, but is {u!r}") for u in ("x", math.nan)]
 
 
 @pytest.mark.parametrize(("make", "message"), WRONG)
