@@ -112,7 +112,7 @@ class Policies:
 
 def forcing(spread: float, before: float, most: float, goal: float, rounding: float) -> float:
     """The next forcing term: choice 2 of Eisenstat & Walker, at most `most` and no smaller than the goal deserves."""
-    if not np.isfinite(before) or spread == 0.0:
+    if not np.isfinite(before) or spread < np.finfo(np.float64).tiny:
         return most
     enough = 0.25 * max(goal, 2.0 * rounding) / spread
     return min(most, max(_EW * (spread / before) ** 2, 1e-5, enough))
