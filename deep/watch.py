@@ -99,8 +99,11 @@ def pictures(request: Request, found: dict[str, Exported], every: int) -> Iterat
 def watch(request: Request, console: Console) -> Path:
     """Write the film; returns its path. Raises ValueError for what cannot be filmed, and then writes nothing."""
     for name, least in (("episodes", 1), ("size", 64), ("fps", 1), ("seed", 0)):
-        if not least <= getattr(request, name) < MOST:
-            raise ValueError(f"{name} must be at least {least} and below {MOST:,}, but is {getattr(request, name)}")
+        value = getattr(request, name)
+        if not value >= least:  # nan is not
+            raise ValueError(f"{name} must be at least {least}, but is {value}")
+        if value >= MOST:
+            raise ValueError(f"{name} must be below {MOST:,}, but is {value}")
     if request.steps is not None and request.steps < 1:
         raise ValueError(f"steps must be at least 1, but is {request.steps}")
     found = policies(request)
