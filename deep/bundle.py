@@ -21,7 +21,7 @@ import tyro
 from rich.console import Console
 
 from deep import demos, envs, run
-from deep.cli import main_guard
+from deep.cli import at_least, main_guard
 from deep.config import ExpertConfig, protocol
 from deep.config_values import as_flags, from_dict
 from deep.evaluate import Returns
@@ -106,8 +106,7 @@ def curve(metrics: list[Metrics]) -> bytes:
 
 def bundle(request: Bundle, console: Console) -> dict[str, Any]:
     """Write the bundle; returns expert.json's content."""
-    if request.episodes < 1:
-        raise ValueError(f"episodes must be at least 1, but is {request.episodes}")
+    at_least(request, episodes=1)
     source, stored = Run.open(request.folder, "expert", "folder")
     runs = stages(request.folder)
     config = from_dict(ExpertConfig, stored)

@@ -47,7 +47,7 @@ def parse(
         raise ValueError(f"resume must be left out: {command} takes seconds and is never resumed")
     if wanted is not None:
         run, stored = Run.open(Path(wanted), command)
-        base = from_dict(kind, stored)
+        base = _absolute(from_dict(kind, stored))
         check_names(base)
         _refuse_import(getattr(base, "env", ""), given.get("env"), wanted)
         _refuse_read_only(run.folder)
@@ -102,6 +102,14 @@ def _refuse_read_only(folder: Path) -> None:
         tempfile.TemporaryFile(dir=folder).close()
     except OSError as error:
         raise ValueError(f"resume must be a folder that can be written to, but {folder}: {error.strerror}") from None
+
+
+def at_least(request: Any, **least: float) -> None:
+    """Raise ValueError for the first of these numbers of a request that is below its least; None is left out."""
+    for name, low in least.items():
+        value = getattr(request, name)
+        if value is not None and not value >= low:  # nan is not
+            raise ValueError(f"{name} must be at least {low}, but is {value}")
 
 
 def main_guard(program: Callable[[], object]) -> None:

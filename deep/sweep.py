@@ -22,7 +22,7 @@ import tyro
 from rich.console import Console
 
 from deep import sweep_lines
-from deep.cli import main_guard
+from deep.cli import at_least, main_guard
 from deep.config import GailConfig, Preset, cloning_defaults, gail_defaults
 from deep.config_values import as_flags
 from deep.envs.native import cores
@@ -119,10 +119,7 @@ def main(argv: list[str]) -> None:
     console = Console(markup=False)
     own, flags = (argv[: argv.index("--")], argv[argv.index("--") + 1 :]) if "--" in argv else (argv, [])
     request = tyro.cli(Sweep, prog="python -m deep.sweep", args=own, description=__doc__)
-    for name, least in (("seeds", 1), ("first_seed", 0), ("jobs", 0), ("steps", 1)):
-        value = getattr(request, name)
-        if value is not None and value < least:
-            raise ValueError(f"{name} must be at least {least}, but is {value}")
+    at_least(request, seeds=1, first_seed=0, jobs=0, steps=1)
     if request.address is not None and request.jobs:
         raise ValueError(f"jobs must be left out with address, whose nodes say how many, but is {request.jobs}")
     seeds = tuple(range(request.first_seed, request.first_seed + request.seeds))

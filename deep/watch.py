@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.progress import track
 
 from deep import exported, run
-from deep.cli import main_guard
+from deep.cli import at_least, main_guard
 from deep.envs import render
 from deep.envs.render import Shot
 from deep.expert import DATA
@@ -26,7 +26,7 @@ from deep.exported import Exported
 from deep.watch_film import beside, check_format, default_suffix, write
 
 EXPERT = "expert"
-MOST = 2**31  # seeds and sizes beyond it fit no simulator and no picture
+SEEDS = 2**31  # what every environment's seeding accepts lies below
 
 
 @dataclass(frozen=True)
@@ -98,14 +98,9 @@ def pictures(request: Request, found: dict[str, Exported], every: int) -> Iterat
 
 def watch(request: Request, console: Console) -> Path:
     """Write the film; returns its path. Raises ValueError for what cannot be filmed, and then writes nothing."""
-    for name, least in (("episodes", 1), ("size", 64), ("fps", 1), ("seed", 0)):
-        value = getattr(request, name)
-        if not value >= least:  # nan is not
-            raise ValueError(f"{name} must be at least {least}, but is {value}")
-        if value >= MOST:
-            raise ValueError(f"{name} must be below {MOST:,}, but is {value}")
-    if request.steps is not None and request.steps < 1:
-        raise ValueError(f"steps must be at least 1, but is {request.steps}")
+    at_least(request, episodes=1, size=64, fps=1, seed=0, steps=1)
+    if request.seed >= SEEDS:
+        raise ValueError(f"seed must be below {SEEDS:,}, but is {request.seed}")
     found = policies(request)
     path = request.out or request.run / f"watch{default_suffix()}"
     check_format(path)

@@ -93,6 +93,7 @@ def match(
         )
     if method == "program":
         return _program(part, psi, rho_E, lam)
+    small = chosen and mdp.S <= _PROGRAM_STATES
     cost_class = as_cost_class(psi, mdp.shape)
     found: Candidate | Infeasible
     with reporting(progress, f"matching on {mdp.S:,} states") as say:
@@ -100,8 +101,8 @@ def match(
             found, lost = interior(mdp, psi, cost_class, rho_E, lam, V0=near[1] if near else None, say=say)
         else:
             found = _smooth(part, psi, rho_E, lam, started, near, say)
-            lost = isinstance(found, Candidate) and not _gap(mdp, psi, rho_E, found) <= _LOST
-    if lost and chosen and mdp.S <= _PROGRAM_STATES:
+            lost = small and isinstance(found, Candidate) and not _gap(mdp, psi, rho_E, found) <= _LOST
+    if lost and small:
         return _better(part, psi, rho_E, found)
     return found
 

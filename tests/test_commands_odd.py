@@ -8,15 +8,16 @@ import shutil
 from pathlib import Path
 
 import gymnasium
+import h5py
 import numpy as np
 import pytest
 import torch
+from command_lines import fails
 from gymnasium.spaces import Box, Discrete
 from rich.console import Console
 
 import deep
 from deep import bc, bundle, demos, envs, expert, export, gail, watch
-from deep.cli import main_guard
 from deep.config import BcConfig, gail_defaults
 from deep.demos import Demos
 from deep.envs import EnvSpec
@@ -59,15 +60,6 @@ def cut():
         del gymnasium.registry[name]
 
 
-def fails(program: object, argv: list[str]) -> str:
-    """Run a command that must end with status 2; returns its one line on stderr."""
-    err = io.StringIO()
-    with contextlib.redirect_stderr(err), pytest.raises(SystemExit) as stop:
-        main_guard(lambda: program(argv))
-    assert stop.value.code == 2 and err.getvalue().count("\n") == 1
-    return err.getvalue()
-
-
 def config(folder: Path) -> dict:
     return json.loads((folder / "config.json").read_text())["config"]
 
@@ -96,6 +88,17 @@ def test_demonstrations_are_found_again_from_another_folder(tmp_path: Path, monk
     monkeypatch.chdir(tmp_path / "below")
     gail.main(["--resume", "../run", "--steps", "800"])
     assert config(tmp_path / "run")["demos"] == str(tmp_path / "mine.npz")
+
+
+def test_a_run_whose_demonstrations_are_relative_goes_on_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(demos.bundled(TASK), "mine.npz")
+    gail.main([*SMALL, "--demos", "mine.npz", "--steps", "400", "--out", "run"])
+    record = json.loads(Path("run/config.json").read_text())
+    record["config"]["demos"] = "mine.npz"
+    Path("run/config.json").write_text(json.dumps(record))
+    gail.main(["--resume", "run", "--demos", "mine.npz", "--steps", "800"])
+    assert config(Path("run"))["steps"] == 800
 
 
 def test_what_is_left_of_a_run_is_not_taken_for_a_new_one(tmp_path: Path) -> None:
@@ -215,6 +218,13 @@ def test_actions_of_a_minari_data_set_count_from_the_tasks_first(cut: None, tmp_
     stored = json.loads((tmp_path / "cut-v0" / "data" / "metadata.json").read_text())
     assert json.loads(stored["action_space"]) == {"type": "Discrete", "dtype": "int64", "start": 5, "n": 3}
     np.testing.assert_array_equal(demos.load(tmp_path / "cut-v0").acts, made.acts)
+    path = tmp_path / "cut-v0" / "data" / "main_data.hdf5"
+    with h5py.File(path, "r+") as file:  # as an environment of few actions may number them, with a start below zero
+        del file["episode_0/actions"]
+        file["episode_0/actions"] = np.array([0, 2, 1, 0], np.uint8)
+    stored["action_space"] = json.dumps({"type": "Discrete", "dtype": "int64", "start": -1, "n": 4})
+    (tmp_path / "cut-v0" / "data" / "metadata.json").write_text(json.dumps(stored))
+    np.testing.assert_array_equal(demos.load(tmp_path / "cut-v0").acts, made.acts + 1)
     wrong = dataclasses.replace(made, acts=made.acts + 5)
     with pytest.raises(ValueError, match=r"acts\[0\] must be in 0..2 for Cut-v0 \(the task's own numbers less 5"):
         demos.check(wrong, EnvSpec("Cut-v0", 2, True, 3, None, None, 10, native=False, act_start=5))

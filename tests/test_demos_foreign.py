@@ -262,6 +262,7 @@ def old(path: Path, **changed: object) -> Path:
         "indices": np.array([1]),
         "rews": OBS[:4, 0],
     }
+    # As imitation saved it: infos are a pickle inside, which must never be read.
     np.savez(path, allow_pickle=True, **base | {"infos": np.array([{}] * 4)} | changed)
     return path
 

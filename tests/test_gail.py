@@ -1,9 +1,7 @@
 """The commands: what they write, what they refuse, and that what they learn comes from the demonstrations."""
 
-import contextlib
 import dataclasses
 import errno
-import io
 import json
 import os
 import subprocess
@@ -14,9 +12,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from command_lines import fails
 
 from deep import bc, demos, envs, expert, gail
-from deep.cli import main_guard, parse
+from deep.cli import parse
 from deep.config import ExpertConfig, GailConfig, gail_defaults
 from deep.config_values import as_dict, as_flags, from_dict
 from deep.evaluate import evaluate
@@ -28,17 +27,6 @@ from deep.run import Run
 
 TASK = "CartPole-v0"
 SMALL = ["--learner.simulators", "8", "--learner.batch", "400", "--final-episodes", "4", "--threads", "1"]
-
-
-def fails(program: object, argv: list[str]) -> str:
-    """Run a command that must end with status 2; returns its one line on stderr."""
-    err = io.StringIO()
-    with contextlib.redirect_stderr(err), pytest.raises(SystemExit) as stop:
-        main_guard(lambda: program(argv))
-    assert stop.value.code == 2
-    lines = err.getvalue().splitlines()
-    assert len(lines) == 1 and lines[0].startswith("error: ")
-    return lines[0]
 
 
 def test_a_run_leaves_what_it_promises(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:

@@ -63,7 +63,7 @@ def read(path: Path) -> Demos:
     unpaid = own is not None and own.pop("rewards", True) is None
     return Demos(
         np.concatenate([part["observations"][:-1] for part in parts]),
-        np.concatenate([part["actions"] - start if part["actions"].ndim == 1 else part["actions"] for part in parts]),
+        np.concatenate([_counted(part["actions"], start) for part in parts]),
         np.array([len(part["actions"]) for part in parts]),
         None if unpaid else np.concatenate([part["rewards"] for part in parts]),
         None if unknown else np.array([part["terminations"][-1] for part in parts]),
@@ -81,6 +81,11 @@ def _start(record: dict[str, Any]) -> int:
     except DemoError:
         return 0
     return start if type(start) is int and abs(start) < 2**31 else 0
+
+
+def _counted(actions: np.ndarray, start: int) -> np.ndarray:
+    """Discrete actions from 0; of any width and sign, which a start could leave."""
+    return actions.astype(np.int64) - start if start and actions.ndim == 1 and actions.dtype.kind in "iu" else actions
 
 
 def _check(i: int, arrays: Arrays) -> Arrays:

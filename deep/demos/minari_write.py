@@ -40,12 +40,13 @@ def write(path: Path, demos: Demos) -> None:
         if getattr(demos, name) is None:
             own[name] = False if name == "last_obs" else None
     to_text(own)  # metadata without a JSON form stop here, before anything is written
+    known = _known(demos.metadata.get("env"))
     record = {
         "total_episodes": demos.episodes,
         "total_steps": len(demos.obs),
         "data_format": "hdf5",
         "jpeg_encoding": True,
-        **_task(demos),
+        **_task(demos, known),
         "dataset_id": _id(path),
         "minari_version": VERSION,
         "algorithm_name": str(demos.metadata.get("source", "unknown")),
@@ -54,15 +55,9 @@ def write(path: Path, demos: Demos) -> None:
     with new_folder(path) as folder:
         (folder / "data").mkdir()
         with h5py.File(folder / "data" / "main_data.hdf5", "w", track_order=True) as file:
-            _episodes(file, demos, _start(demos))
+            _episodes(file, demos, known[1].act_start if known else 0)
         record["dataset_size"] = round((folder / "data" / "main_data.hdf5").stat().st_size / 1e6, 1)
         (folder / "data" / "metadata.json").write_text(json.dumps(record))
-
-
-def _start(demos: Demos) -> int:
-    """What the task calls its first action."""
-    known = _known(demos.metadata.get("env")) if demos.discrete else None
-    return 0 if known is None else known[1].act_start
 
 
 def _episodes(file: h5py.File, demos: Demos, start: int) -> None:
@@ -87,14 +82,18 @@ def _episodes(file: h5py.File, demos: Demos, start: int) -> None:
             group.create_dataset(name, data=array, track_times=False)
 
 
-def _task(demos: Demos) -> dict[str, str]:
+def _task(demos: Demos, known: tuple[str | None, EnvSpec] | None) -> dict[str, str]:
     """The spaces, and env_spec, as Minari writes them; unbounded, and without it, where the task is not known here."""
-    known = _known(demos.metadata.get("env"))
     width = demos.obs.shape[1]
     obs = _box(np.full(width, -np.inf), np.full(width, np.inf))
     if demos.discrete:
         n = int(demos.acts.max()) + 1 if known is None else max(known[1].act_dim, int(demos.acts.max()) + 1)
-        act: dict[str, Any] = {"type": "Discrete", "dtype": "int64", "start": _start(demos), "n": n}
+        act: dict[str, Any] = {
+            "type": "Discrete",
+            "dtype": "int64",
+            "start": known[1].act_start if known else 0,
+            "n": n,
+        }
     elif known is None or known[1].act_low is None or known[1].act_dim != demos.acts.shape[1]:
         act = _box(np.full(demos.acts.shape[1], -np.inf), np.full(demos.acts.shape[1], np.inf))
     else:

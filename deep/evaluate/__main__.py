@@ -11,7 +11,7 @@ from rich.table import Table
 
 from deep import run, trained
 from deep.assess import Assessment, assess
-from deep.cli import main_guard
+from deep.cli import at_least, main_guard
 from deep.result import table
 
 NAMES = {"learner": "this run", "expert": "expert, other episodes", "random": "random"}
@@ -48,9 +48,7 @@ def main(argv: list[str]) -> None:
     """Entry point of `python -m deep.evaluate RUN`."""
     request = tyro.cli(Request, prog="python -m deep.evaluate", args=argv, description=__doc__)
     console = Console(markup=False)
-    for name, least in (("episodes", 1), ("seed", 0), ("threads", 0)):
-        if getattr(request, name) < least:
-            raise ValueError(f"{name} must be at least {least}, but is {getattr(request, name)}")
+    at_least(request, seed=0, threads=0)
     policy = trained.load(request.run, request.trust)
     env = policy.config.env
     found = assess(policy, request.episodes, request.seed, request.threads)
