@@ -22,8 +22,8 @@ from rich.console import Console
 from deep import stats, sweep_lines
 from deep.config import GailConfig, gail_defaults
 from deep.config_values import from_dict
+from deep.files import write_atomic
 from deep.result import normalised
-from deep.run import write_atomic
 from deep.sweep import command, missing, sweep
 from deep.sweep_grid import Cell, cell
 from deep.sweep_lines import Line

@@ -29,7 +29,7 @@ import numpy as np
 import torch
 import tyro
 
-from deep import demos, envs, run, sweep_lines
+from deep import demos, envs, files, provenance, sweep_lines
 from deep.config import GailConfig, gail_defaults, protocol
 from deep.config_values import as_dict, from_dict
 from deep.evaluate import random_actions
@@ -186,16 +186,16 @@ def main(request: Request) -> None:
             result = perform(config, kind, request.episodes)
             settings = as_dict(config)
             key = json.dumps([kind, request.episodes, settings], sort_keys=True)
-            made = {"commit": run.commit(), "code": code(), "versions": run.versions()}
+            made = {"commit": provenance.commit(), "code": code(), "versions": provenance.versions()}
             made["finished"] = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
             line = {"identity": hashlib.sha256(key.encode()).hexdigest()[:16], "method": config.method, "env": env}
             line |= {"trajectories": config.trajectories, "seed": seed, "kind": kind, "episodes": request.episodes}
             writer.append(line | result | made | {"config": settings})
             print(f"{env} {kind} {form} seed {seed}: {result['return_mean']:.1f}", flush=True)
     found = sweep_lines.read(request.out)
-    run.write_atomic(request.out.with_suffix(".md"), document(found).encode())
+    files.write_atomic(request.out.with_suffix(".md"), document(found).encode())
     if request.out == Request.out:
-        run.write_atomic(PAGE, embedded(PAGE.read_text(), table(found)).encode())
+        files.write_atomic(PAGE, embedded(PAGE.read_text(), table(found)).encode())
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ import tyro
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from deep import gail, run
+from deep import files, gail
 from deep.cli import main_guard
 from deep.diagnostics import Finding, read
 from deep.run import Metrics, Run
@@ -112,7 +112,7 @@ def main(request: Request) -> None:
     text, number = re.subn(marked, lambda m: m[1] + "\n" + rows + "\n" + m[2], page.read_text(), flags=re.DOTALL)
     if number != 1:
         raise ValueError(f"{page} must hold the marks of one table, but holds {number}")
-    run.write_atomic(page, text.encode())
+    files.write_atomic(page, text.encode())
     print(rows)
 
 

@@ -24,7 +24,8 @@ import torch.utils.tensorboard  # noqa: F401
 
 from deep import gail
 from deep.cli import main_guard
-from deep.run import KEEP, Run, load_tensors, read_json
+from deep.files import load_tensors, read_json
+from deep.run import KEEP, Run
 
 COMMON = """--learner.simulators 8 --learner.batch 200 --learner.hidden 32 32 --cost.hidden 32 32 --checkpoint-every 1
             --eval-every 1200 --eval-episodes 2 --final-episodes 2 --bc.epochs 20 --threads 1""".split()

@@ -28,7 +28,7 @@ import numpy as np
 import torch
 import tyro
 
-from deep import run
+from deep import files, provenance
 from deep.config import GailConfig, gail_defaults
 from deep.config_values import as_dict, from_dict
 from deep.evaluate import Returns, evaluate
@@ -139,8 +139,8 @@ def one(request: Request, env: str, seed: int) -> dict:
     line |= {
         "seconds": round(seconds, 1),
         "config": as_dict(config),
-        "versions": run.versions(),
-        "commit": run.commit(),
+        "versions": provenance.versions(),
+        "commit": provenance.commit(),
     }
     imitator.close()
     return line
@@ -248,7 +248,7 @@ def main(request: Request) -> None:
     with ThreadPoolExecutor(request.jobs) as pool:
         list(pool.map(launch, cells))
     print(table(request))
-    run.write_atomic(PAGE, page(request).encode())
+    files.write_atomic(PAGE, page(request).encode())
 
 
 if __name__ == "__main__":

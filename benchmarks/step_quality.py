@@ -23,7 +23,7 @@ import torch
 import tyro
 from torch import Tensor
 
-from deep import run, trpo
+from deep import files, provenance, trpo
 from deep.advantage import gae
 from deep.cli import main_guard
 from deep.config import gail_defaults
@@ -177,7 +177,9 @@ def measure(request: Request, env: str) -> list[str]:
 
 def report(request: Request, tables: dict[str, list[str]]) -> str:
     """The whole page."""
-    used = ", ".join(f"{name} {value}" for name, value in ({"commit": run.commit()} | run.versions()).items())
+    used = ", ".join(
+        f"{name} {value}" for name, value in ({"commit": provenance.commit()} | provenance.versions()).items()
+    )
     text = f"""# What is left of a policy step on fresh data
 
 Printed by `python benchmarks/step_quality.py`; its first lines say how it is measured. Gains are in deviations of the
@@ -196,7 +198,7 @@ def main(request: Request) -> None:
         if getattr(request, name) < least:
             raise ValueError(f"{name} must be at least {least}, but is {getattr(request, name)}")
     text = report(request, {env: measure(request, env) for env in request.envs})
-    run.write_atomic(request.out, text.encode())
+    files.write_atomic(request.out, text.encode())
     print(text)
 
 

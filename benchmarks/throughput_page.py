@@ -5,7 +5,7 @@ import statistics
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from deep import demos, run
+from deep import demos, provenance
 from deep.config import Preset
 
 PARTS = ("simulate", "policy", "cost fit", "values and GAE", "TRPO step", "waiting for the value fit")
@@ -68,7 +68,7 @@ def parts(results: dict[tuple[str, Preset], list[Round]]) -> list[str]:
 
 def report(results: dict[tuple[str, Preset], list[Round]], rounds: int, versions: dict[str, str], load: float) -> str:
     """The whole page; `versions` are the peer's."""
-    used = {"commit": run.commit(), **run.versions(), "load before": round(load, 1)}
+    used = {"commit": provenance.commit(), **provenance.versions(), "load before": round(load, 1)}
     blocks = [
         "# Throughput",
         "Printed by `python benchmarks/throughput.py`; its first lines say what each column is. Environment steps a\n"

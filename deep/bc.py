@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from rich.console import Console
 
-from deep import config_limits, demos, envs, run
+from deep import config_limits, demos, envs, files, provenance, run
 from deep.cli import main_guard, parse
 from deep.config import BcConfig, CloningConfig, cloning_defaults
 from deep.config_values import as_dict
@@ -112,11 +112,11 @@ def execute(config: CloningConfig, record: Run, console: Console) -> dict[str, A
         **found.fields("behavioural cloning"),
         **dataclasses.asdict(info),
         "config": as_dict(config),
-        "versions": run.versions(),
-        "commit": run.commit(),
+        "versions": provenance.versions(),
+        "commit": provenance.commit(),
     }
-    run.save_tensors(record.folder / "policy.safetensors", policy.state_dict())
-    run.write_json(record.folder / "result.json", result)
+    files.save_tensors(record.folder / "policy.safetensors", policy.state_dict())
+    files.write_json(record.folder / "result.json", result)
     console.print(table(config.env, found.rows(), found.random.mean, found.reference))
     return result
 

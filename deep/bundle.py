@@ -20,7 +20,7 @@ import numpy as np
 import tyro
 from rich.console import Console
 
-from deep import demos, envs, run
+from deep import demos, envs, files, provenance
 from deep.cli import at_least, main_guard
 from deep.config import ExpertConfig, protocol
 from deep.config_values import as_flags, from_dict
@@ -79,7 +79,7 @@ def commands(runs: list[Run]) -> list[dict[str, Any]]:
     """For each run the command that repeats it, in a folder of its own, and the commit it was made with."""
     found: list[dict[str, Any]] = []
     for i, record in enumerate(runs):
-        made = run.read_json(record.folder / "config.json")
+        made = files.read_json(record.folder / "config.json")
         config = from_dict(ExpertConfig, made["config"])
         checkpoint = record.latest()
         steps = config.steps if checkpoint is None else int(checkpoint.tensors["env_steps"])
@@ -150,12 +150,17 @@ def bundle(request: Bundle, console: Console) -> dict[str, Any]:
     }
     folder = request.out / env
     folder.mkdir(parents=True, exist_ok=True)
-    run.save_tensors(folder / "expert.safetensors", policy.state_dict())
-    meta = {"env": env, "source": "TRPO expert, stochastic policy", "seed": config.seed, "versions": run.versions()}
+    files.save_tensors(folder / "expert.safetensors", policy.state_dict())
+    meta = {
+        "env": env,
+        "source": "TRPO expert, stochastic policy",
+        "seed": config.seed,
+        "versions": provenance.versions(),
+    }
     demos.save(folder / "demos.npz", with_metadata(rounded(kept), meta))
-    run.write_atomic(folder / "training.csv", curve(metrics))
+    files.write_atomic(folder / "training.csv", curve(metrics))
     learning_curve(metrics, f"{env} expert", {"final policy": stochastic.mean}, folder / "training.png")
-    run.write_json(folder / "expert.json", record)
+    files.write_json(folder / "expert.json", record)
     expert.learner.close()
     console.print(f"bundled: {folder}")
     return record

@@ -24,7 +24,7 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
-from deep import run
+from deep import files
 from deep.cli import main_guard
 from deep.run import Metrics, Run
 
@@ -165,7 +165,7 @@ class Request:
 
 def main(request: Request, console: Console) -> list[Finding]:
     """Print the table; returns the findings."""
-    run.read_json(request.run / "config.json")  # one line for a folder that holds no run
+    files.read_json(request.run / "config.json")  # one line for a folder that holds no run
     metrics = Run(request.run).metrics()
     findings = read(metrics)
     console.print(table(str(request.run), findings, len(metrics)))

@@ -17,7 +17,7 @@ import torch
 from rich.console import Console
 from torch import Tensor
 
-from deep import config_limits, envs, progress, run, tracking
+from deep import config_limits, envs, files, progress, run, tracking
 from deep.averaging import Averaged
 from deep.cli import main_guard, parse
 from deep.config import ExpertConfig, task_name
@@ -89,7 +89,7 @@ class Expert:
 def load_policy(weights: Path, spec: envs.EnvSpec, hidden: tuple[int, ...]) -> Policy:
     """A policy of the task from a safetensors file that holds its state_dict."""
     policy = make_policy(spec, hidden, 0.0, torch.Generator())
-    load_into(policy, run.load_tensors(weights), str(weights))
+    load_into(policy, files.load_tensors(weights), str(weights))
     return policy
 
 
@@ -113,7 +113,7 @@ def recorded(env_id: str, demos: Path | None = None) -> dict[str, Any] | None:
     path = DATA / env_id / "expert.json" if demos is None else demos.parent / "expert.json"
     if not path.exists():
         return None
-    record = run.read_json(path)
+    record = files.read_json(path)
     named = record.get("env") if isinstance(record, dict) else None
     if isinstance(named, str) and task_name(named) != task_name(env_id):
         raise ValueError(f"{path}: expected the record of an expert of {env_id}, but it is one of {ascii(named)[:60]}")

@@ -25,7 +25,7 @@ import tyro
 from rich.console import Console
 from safetensors.torch import load, save
 
-from deep import export_onnx, exported, run
+from deep import export_onnx, exported, files, provenance
 from deep.cli import main_guard
 from deep.export_program import Program, check
 from deep.exported import Exported
@@ -62,7 +62,7 @@ def metadata(policy: Exported) -> dict[str, str]:
         "act_start": spec.act_start,
         "act_dtype": spec.act_dtype,
         "clip": policy.clip,
-        "versions": run.versions(),
+        "versions": provenance.versions(),
     }
     return {name: value if isinstance(value, str) else json.dumps(value) for name, value in found.items()}
 
@@ -111,7 +111,7 @@ def export(request: Request, console: Console) -> Path:
     write = {"torch": as_torch, "onnx": as_onnx, "safetensors": as_safetensors}[request.format]
     data, difference = write(policy)
     path = request.out or request.run / f"exported{SUFFIX[request.format]}"
-    run.write_atomic(path, data)
+    files.write_atomic(path, data)
     told = "not compared with the policy: onnxruntime is not installed"
     if difference is not None:
         unit = "of actions" if policy.spec.discrete else "of the actions' spread"

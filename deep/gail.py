@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
-from deep import progress, run, tracking
+from deep import files, progress, provenance, run, tracking
 from deep.cli import main_guard, parse
 from deep.config import GailConfig, gail_defaults
 from deep.config_values import as_dict
@@ -85,10 +85,10 @@ def close(imitator: Imitator, record: Run, seconds: float, console: Console) -> 
             for kind, key in (("stochastic", "eval_return"), ("deterministic", "eval_return_deterministic"))
         },
         "config": as_dict(config),
-        "versions": run.versions(),
-        "commit": run.commit(),
+        "versions": provenance.versions(),
+        "commit": provenance.commit(),
     }
-    run.write_json(record.folder / "result.json", result)
+    files.write_json(record.folder / "result.json", result)
     lines = {} if reference is None else {"expert": reference}
     lines |= {"behavioural cloning": cloning["return_mean"], "random": found.random.mean}
     learning_curve(metrics, env, lines, record.folder / "learning_curve.png")

@@ -16,11 +16,11 @@ from rich.console import Console
 
 from deep import sweep_lines
 from deep.cli import main_guard
+from deep.files import write_atomic
 from deep.report_cells import Result, results
 from deep.report_csv import table
 from deep.report_figures import figure_1, learning_curves
 from deep.report_text import page
-from deep.run import write_atomic
 from deep.sweep_lines import Line
 
 SHOWN = 20  # lines of a difference

@@ -12,26 +12,21 @@ reads like one that was never interrupted.
 """
 
 import contextlib
-import hashlib
 import json
-import os
-import platform
 import signal
-import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 from typing import Any, Protocol
 
-from safetensors import SafetensorError
-from safetensors.torch import load, save
 from torch import Tensor
+
+from deep.files import load_tensors, read_json, save_tensors, write_atomic, write_json
+from deep.provenance import commit, versions
 
 Metrics = dict[str, Any]
 KEEP = 3  # checkpoints; more than one, so that a damaged last one costs minutes and not the run
-PACKAGES = ("occmatch", "torch", "numpy", "gymnasium", "mujoco")
 
 
 class Algorithm(Protocol):
@@ -49,32 +44,6 @@ class Algorithm(Protocol):
     def load_state_dict(self, state: dict[str, Tensor]) -> None: ...
 
 
-def versions() -> dict[str, str]:
-    """Versions of Python and of the packages that a result depends on."""
-    found = {"python": platform.python_version(), "machine": platform.machine()}
-    for name in PACKAGES:
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            found[name] = "not installed as a package"
-    return found
-
-
-def commit() -> str | None:
-    """The commit of the source tree, with "+changes" where the two packages were edited; None outside a repository."""
-    root = Path(__file__).resolve().parent.parent
-    edited = ["status", "--porcelain", "-uno", "--", "deep", "occmatch"]  # results that grow meanwhile change nothing
-    try:
-        git = ["git", "-C", str(root)]
-        head = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, timeout=10)
-        status = subprocess.run([*git, *edited], capture_output=True, text=True, timeout=10)
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    if head.returncode != 0:
-        return None
-    return head.stdout.strip() + ("+changes" if status.stdout.strip() else "")
-
-
 def new_folder(name: str) -> Path:
     """runs/<name>, with a counter where that is taken; a task's package and namespace make no folders of their own."""
     name = name.replace(":", "_").replace("/", "_")
@@ -83,65 +52,6 @@ def new_folder(name: str) -> Path:
         count += 1
         folder = Path("runs") / f"{name}-{count}"
     return folder
-
-
-def write_atomic(path: Path, data: bytes) -> None:
-    """Replace a file in one step: a reader sees the old bytes or the new ones."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    try:
-        with open(temporary, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except OSError as error:
-        raise _named(error, path) from error
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def _named(error: OSError, path: Path) -> OSError:
-    """The error with the file it is about, which a failed write does not know."""
-    if error.errno is None or error.filename is not None:
-        return error
-    return type(error)(error.errno, error.strerror, str(path))
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Write JSON values, whole or not at all."""
-    write_atomic(path, (json.dumps(value, indent=2) + "\n").encode())
-
-
-def read_json(path: Path) -> Any:
-    """Parse a JSON file; ValueError names the file and the place."""
-    try:
-        return json.loads(path.read_text())
-    except (FileNotFoundError, NotADirectoryError):
-        raise ValueError(f"{path}: expected a JSON file, but there is none") from None
-    except (ValueError, RecursionError) as error:  # also digits without end
-        raise ValueError(f"{path}: expected JSON, but {error}") from None
-
-
-def save_tensors(path: Path, tensors: dict[str, Tensor]) -> str:
-    """Write safetensors atomically; returns their SHA-256."""
-    data = save({k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()})
-    write_atomic(path, data)
-    return hashlib.sha256(data).hexdigest()
-
-
-def load_tensors(path: Path, checksum: str | None = None) -> dict[str, Tensor]:
-    """Read safetensors; ValueError if the bytes are not those that were written."""
-    try:
-        data = path.read_bytes()
-    except FileNotFoundError:
-        raise ValueError(f"{path}: expected a safetensors file, but there is none") from None
-    if checksum is not None and hashlib.sha256(data).hexdigest() != checksum:
-        wanted = str(checksum).encode("ascii", "replace").decode()[:64]  # it comes from a file as well
-        raise ValueError(f"{path}: expected the bytes with SHA-256 {wanted}, but the file was changed or cut short")
-    try:
-        return load(data)
-    except SafetensorError as error:
-        raise ValueError(f"{path}: expected safetensors, but {error}") from None
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,8 @@ from rich.console import Console
 from deep import bc, gail
 from deep.config import GailConfig
 from deep.config_values import as_dict
-from deep.run import Metrics, Run, read_json, write_json
+from deep.files import read_json, write_json
+from deep.run import Metrics, Run
 from deep.sweep_grid import Cell, digest
 from deep.sweep_lines import Line
 

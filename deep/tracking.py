@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from deep import run
+from deep import files
 from deep.run import Metrics
 
 
@@ -36,7 +36,7 @@ def follow(metrics: Iterable[Metrics], project: str | None, folder: Path, config
         yield from metrics
         return
     path = folder / "wandb.json"
-    known = run.read_json(path)["id"] if path.exists() else None
+    known = files.read_json(path)["id"] if path.exists() else None
     try:
         session = library().init(
             project=project, name=folder.name, id=known, resume="allow", dir=str(folder), config=config
@@ -47,7 +47,7 @@ def follow(metrics: Iterable[Metrics], project: str | None, folder: Path, config
             f"wandb must be able to log to {project!r} (WANDB_MODE=offline needs no network): {reason}"
         ) from error
     try:
-        run.write_json(path, {"id": session.id, "project": project})
+        files.write_json(path, {"id": session.id, "project": project})
         for m in metrics:
             numbers = {k: v for k, v in m.items() if isinstance(v, int | float)}
             session.log(numbers, step=m["env_steps"])

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import torch
 
-from deep import envs, run
+from deep import envs, files
 from deep.config import CloningConfig, ExpertConfig, GailConfig
 from deep.config_values import from_dict
 from deep.expert import load_into
@@ -46,7 +46,7 @@ def load(folder: Path, trust: bool = False) -> Trained:
 
     A task that names a package ("package:Task-v0") is code that the folder asks to import, so it takes trust=True.
     """
-    record = run.read_json(folder / "config.json")
+    record = files.read_json(folder / "config.json")
     command = record.get("command") if isinstance(record, dict) else None
     if command not in KINDS:
         raise ValueError(f"run must be a folder of {', '.join(KINDS)}, but {folder} is one of {command}")
@@ -61,8 +61,8 @@ def load_policy(folder: Path, trust: bool = False) -> tuple[envs.EnvSpec, Policy
     if not (folder / "expert.json").exists():
         found = load(folder, trust)
         return found.spec, found.policy
-    record = run.read_json(folder / "expert.json")
-    weights = partial(run.load_tensors, folder / "expert.safetensors")
+    record = files.read_json(folder / "expert.json")
+    weights = partial(files.load_tensors, folder / "expert.safetensors")
     return policy_of(record["env"], tuple(record["hidden"]), weights, folder, trust)
 
 
@@ -81,7 +81,7 @@ def policy_of(
 
 def _weights(folder: Path, command: str) -> dict[str, torch.Tensor]:
     if command == "bc":
-        return run.load_tensors(folder / "policy.safetensors")
+        return files.load_tensors(folder / "policy.safetensors")
     checkpoint = Run(folder).latest()
     if checkpoint is None:
         raise ValueError(f"run must hold a checkpoint, but {folder} has none yet")

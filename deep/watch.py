@@ -17,7 +17,7 @@ import tyro
 from rich.console import Console
 from rich.progress import track
 
-from deep import exported, run
+from deep import exported, files
 from deep.cli import at_least, main_guard
 from deep.envs import render
 from deep.envs.render import Shot
@@ -60,7 +60,7 @@ def policies(request: Request) -> dict[str, Exported]:
     policy = exported.load(request.run, seed=request.seed, trust=request.trust)
     if (request.run / "expert.json").exists():
         return {EXPERT: policy}
-    record = run.read_json(request.run / "config.json")
+    record = files.read_json(request.run / "config.json")
     name = record["command"] if record["command"] != "gail" else record["config"].get("method", "gail")
     labels = {"bc": "behavioural cloning", "expert": "expert in training"}
     found = {labels.get(name, name.upper()): policy}

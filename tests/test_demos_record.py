@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from deep import envs, run
+from deep import envs, provenance
 from deep.config import ExpertConfig, LearnerConfig
 from deep.config_values import as_dict
 from deep.demos import DemoError, __main__, bundled, load, sb3
@@ -226,5 +226,5 @@ def test_a_source_that_is_none_is_named(
 
 def test_recording_says_its_versions(tmp_path: Path) -> None:
     main("record", "CartPole-v0", "--trajectories", 1, "--seed", 4, "--out", tmp_path / "a.npz")
-    assert load(tmp_path / "a.npz").metadata["versions"] == run.versions()
+    assert load(tmp_path / "a.npz").metadata["versions"] == provenance.versions()
     assert load(tmp_path / "a.npz").metadata["seed"] == 4

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from deep import assess, bc, demos, envs, expert, run, trained
+from deep import assess, bc, demos, envs, expert, files, trained
 from deep.config import BcConfig, CloningConfig, ExpertConfig, cloning_defaults
 from deep.config_values import as_dict
 from deep.distance_kernel import Discrepancy
@@ -135,8 +135,8 @@ def test_random_actions_fill_the_space() -> None:
 
 
 def test_the_file_is_replaced_whole(folder: Path, quick: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    run.write_json(folder / "evaluation.json", {"old": True})
-    monkeypatch.setattr(command.run, "versions", lambda: (_ for _ in ()).throw(OSError("disk")))
+    files.write_json(folder / "evaluation.json", {"old": True})
+    monkeypatch.setattr(command.provenance, "versions", lambda: (_ for _ in ()).throw(OSError("disk")))
     with pytest.raises(OSError, match="disk"):
         command.main([str(folder), "--episodes", "3", "--threads", "1"])
     assert json.loads((folder / "evaluation.json").read_text()) == {"old": True}

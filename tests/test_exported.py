@@ -16,7 +16,7 @@ from rich.console import Console
 from safetensors import safe_open
 
 import deep
-from deep import bc, envs, expert, export, gail, run
+from deep import bc, envs, expert, export, files, gail, run
 from deep.config import gail_defaults
 from deep.envs.quiet import old_tasks
 from deep.evaluate import evaluate
@@ -82,7 +82,7 @@ def test_a_run_gets_its_reported_return_from_gymnasium(folder: Path, kind: str) 
 
 def test_the_policy_of_a_run_is_the_averaged_one(folder: Path) -> None:
     checkpoint = run.Run(folder / "gail").latest()
-    config = run.read_json(folder / "gail" / "config.json")["config"]
+    config = files.read_json(folder / "gail" / "config.json")["config"]
     assert config["average"] == gail_defaults(TASK).average > 0
     obs = np.random.default_rng(0).normal(size=(50, 4))
     policy = deep.load(folder / "gail").policy

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from deep import run
+from deep import files, run
 from deep.config import GailConfig, LearnerConfig, gail_defaults
 from deep.imitator import Imitator
 from deep.run import Interrupted, Run
@@ -116,7 +116,7 @@ def test_a_failed_write_names_its_file(tmp_path: Path, monkeypatch: pytest.Monke
 
     monkeypatch.setattr(os, "fsync", fail)
     with pytest.raises(OSError, match=r"No space left on device: '.*x\.json'"):
-        run.write_json(tmp_path / "x.json", 1)
+        files.write_json(tmp_path / "x.json", 1)
 
 
 def test_resuming_drops_the_lines_after_the_checkpoint(tmp_path: Path) -> None:
@@ -155,14 +155,14 @@ def test_a_folder_that_holds_a_run_is_not_overwritten(tmp_path: Path) -> None:
 
 def test_an_interrupted_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "x.json"
-    run.write_json(path, {"old": 1})
+    files.write_json(path, {"old": 1})
 
     def fail(fd: int) -> None:
         raise OSError("disk full")
 
     monkeypatch.setattr(os, "fsync", fail)
     with pytest.raises(OSError, match="disk full"):
-        run.write_json(path, {"new": 2})
+        files.write_json(path, {"new": 2})
     assert json.loads(path.read_text()) == {"old": 1}
     assert [p.name for p in tmp_path.iterdir()] == ["x.json"]
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from deep import run
+from deep import files
 from deep.cli import parse
 from deep.config import GailConfig, gail_defaults
 from deep.config_values import as_dict, from_dict
@@ -25,7 +25,7 @@ def test_what_is_no_json_is_named_with_its_file(tmp_path: Path, text: str | byte
     path = tmp_path / "config.json"
     path.write_bytes(text if isinstance(text, bytes) else text.encode("utf-8", "surrogatepass"))
     with pytest.raises(ValueError, match="expected JSON, but") as error:
-        run.read_json(path)
+        files.read_json(path)
     assert str(error.value).startswith(f"{path}: ") and "\n" not in str(error.value)
 
 
@@ -74,16 +74,16 @@ def test_a_damaged_line_of_metrics_is_named(tmp_path: Path, line: bytes, words: 
 def test_a_checkpoint_with_an_endless_iteration_is_none(tmp_path: Path) -> None:
     folder = tmp_path / "checkpoints"
     folder.mkdir()
-    checksum = run.save_tensors(folder / "000001.safetensors", {"x": torch.zeros(1)})
+    checksum = files.save_tensors(folder / "000001.safetensors", {"x": torch.zeros(1)})
     (folder / "000001.json").write_text(json.dumps({"iteration": float("inf"), "sha256": checksum}))
     with pytest.raises(ValueError, match="no checkpoint can be read"):
         Run(tmp_path).latest()
 
 
 def test_a_checksum_that_is_none_can_be_printed(tmp_path: Path) -> None:
-    run.save_tensors(tmp_path / "x", {"x": torch.zeros(1)})
+    files.save_tensors(tmp_path / "x", {"x": torch.zeros(1)})
     with pytest.raises(ValueError, match=r"expected the bytes with SHA-256 [?]x+, but") as error:
-        run.load_tensors(tmp_path / "x", "\ud800" + "x" * 1000)
+        files.load_tensors(tmp_path / "x", "\ud800" + "x" * 1000)
     assert len(str(error.value)) < 300 + len(str(tmp_path))
 
 

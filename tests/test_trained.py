@@ -9,7 +9,7 @@ import pytest
 import torch
 from rich.console import Console
 
-from deep import bc, expert, gail, run, trained
+from deep import bc, expert, files, gail, trained
 from deep.config import BcConfig, ExpertConfig, cloning_defaults, gail_defaults
 from deep.config_values import as_dict
 from deep.imitator import Imitator
@@ -65,14 +65,14 @@ def test_the_policy_of_an_expert_is_the_last(tmp_path: Path) -> None:
 def test_other_folders_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"config\.json: expected a JSON file, but there is none"):
         trained.load(tmp_path)
-    run.write_json(tmp_path / "config.json", {"command": "sweep"})
+    files.write_json(tmp_path / "config.json", {"command": "sweep"})
     with pytest.raises(ValueError, match=r"run must be a folder of gail, bc, expert, but .* is one of sweep"):
         trained.load(tmp_path)
 
 
 def test_a_package_is_imported_only_where_it_is_trusted(tmp_path: Path) -> None:
     config = as_dict(ExpertConfig(env="no_such_package:Task-v0"))
-    run.write_json(tmp_path / "config.json", {"command": "expert", "config": config})
+    files.write_json(tmp_path / "config.json", {"command": "expert", "config": config})
     with pytest.raises(ValueError, match=r"asks to import no_such_package for its task .*: allow it with trust"):
         trained.load(tmp_path)
     with pytest.raises(ValueError, match="no_such_package") as trusted:

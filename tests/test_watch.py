@@ -160,7 +160,7 @@ def test_requests_that_cannot_be_met(more: dict, words: str, tmp_path: Path, mon
 
 def bundle(folder: Path, env_id: str) -> Path:
     """CartPole's expert cut down to one observation, for another task."""
-    from deep import run as files
+    from deep import files
 
     record = json.loads((DATA / TASK / "expert.json").read_text())
     tensors = files.load_tensors(DATA / TASK / "expert.safetensors")

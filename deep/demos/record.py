@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from deep import envs, run, trained
+from deep import envs, provenance, trained
 from deep.demos import sb3
 from deep.demos.format import Demos
 from deep.demos.sample import sample_episodes
@@ -79,6 +79,6 @@ def record(source: Source, trajectories: int, seed: int, every: int, determinist
     finally:
         simulator.close()
     kind = "deterministic" if deterministic else "stochastic"
-    more: dict[str, Any] = {"source": f"{source.words}, {kind}", "seed": seed, "versions": run.versions()}
+    more: dict[str, Any] = {"source": f"{source.words}, {kind}", "seed": seed, "versions": provenance.versions()}
     whole.metadata.update(more)
     return whole if every == 1 else subsample(whole, every, np.random.default_rng(offsets))

@@ -9,7 +9,7 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
-from deep import run, trained
+from deep import files, provenance, trained
 from deep.assess import Assessment, assess
 from deep.cli import at_least, main_guard
 from deep.result import table
@@ -53,8 +53,8 @@ def main(argv: list[str]) -> None:
     env = policy.config.env
     found = assess(policy, request.episodes, request.seed, request.threads)
     result = {"env": env, "command": policy.command, "seed": request.seed, "episodes": request.episodes}
-    result |= found.to_json() | {"versions": run.versions(), "commit": run.commit()}
-    run.write_json(request.run / "evaluation.json", result)
+    result |= found.to_json() | {"versions": provenance.versions(), "commit": provenance.commit()}
+    files.write_json(request.run / "evaluation.json", result)
     console.print(table(env, found.rows, found.random, found.reference))
     if found.distances:
         console.print(distances(found, env))
