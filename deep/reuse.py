@@ -30,7 +30,8 @@ class Recent:
 
     def add(self, batch: Batch, policy: Policy) -> None:
         """Take in a batch that this policy has just collected; the oldest one goes where there are too many."""
-        self._kept.append((batch, log_prob(policy, batch)))
+        alone = self.keep == 1  # its weights are one: nothing to compare
+        self._kept.append((batch, np.empty(0) if alone else log_prob(policy, batch)))
 
     @property
     def newest(self) -> Batch:
