@@ -203,21 +203,17 @@ def gradients(
             weights += [side.rows.new_full((1,), side.absorbing)]
             bonus += [side.rows.new_zeros(1)]
     sign, weight = torch.cat(signs), torch.cat(weights)
-    tape = backprop.forward(net.net, torch.cat(rows if between is None else [*rows, between]))
-    n = len(sign)
-    m = tape.out[:n, 0]
-    u = torch.zeros_like(tape.out)
-    u[:n, 0] = weight * sign * loss.dphi(sign * m)
+    tape = backprop.forward(net.net, torch.cat(rows))
+    m = tape.out[:, 0]
+    u = weight * sign * loss.dphi(sign * m)
     if config.entropy_bonus:
         d = torch.sigmoid(m)
-        u[:n, 0] += torch.cat(bonus) * m * d * (1 - d)  # the entropy of sigmoid(m) has the slope -m d (1 - d)
+        u += torch.cat(bonus) * m * d * (1 - d)  # the entropy of sigmoid(m) has the slope -m d (1 - d)
+    found = backprop.pullback(tape, u[:, None])
     if between is None:
-        return backprop.pullback(tape, u)
-    _, direct, inject = backprop.penalty(tape.tail(n), config.gradient_penalty)
-    found = backprop.pullback(tape, u, inject)
-    for i, grad in enumerate(direct):
-        found[2 * i] += grad
-    return found
+        return found
+    _, more = backprop.penalty(backprop.forward(net.net, between), config.gradient_penalty)
+    return [one + other for one, other in zip(found, more, strict=True)]
 
 
 @torch.no_grad()

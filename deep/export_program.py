@@ -28,7 +28,7 @@ class Program(nn.Module):
     def __init__(self, exported: Exported) -> None:
         super().__init__()
         policy, spec = exported.policy, exported.spec
-        self.net = policy.net
+        self.net = nn.Sequential(*policy.net)  # the layers alone, as a graph
         self.start = spec.act_start
         self.gaussian, self.clip = isinstance(policy, GaussianPolicy), exported.clip and not spec.discrete
         numbers = {"mean": policy.normaliser.mean.numpy(), "scale": 1.0 / policy.normaliser.std}

@@ -16,12 +16,21 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from deep import backprop
 from deep.envs import EnvSpec
 
 CLIP = 10.0  # standardised inputs beyond this many deviations carry no more information for a tanh unit
 
 
-def mlp(inputs: int, outputs: int, hidden: tuple[int, ...], gain: float, generator: torch.Generator) -> nn.Sequential:
+class Mlp(nn.Sequential):
+    """Linear layers with a tanh between two, on rows [N, inputs]; where no gradient is wanted, by deep.backprop."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The outputs [N, outputs]."""
+        return super().forward(x) if torch.is_grad_enabled() else backprop.evaluate(self, x)
+
+
+def mlp(inputs: int, outputs: int, hidden: tuple[int, ...], gain: float, generator: torch.Generator) -> Mlp:
     """Tanh MLP with orthogonal weights of gain sqrt(2) inside and `gain` at the end, zero biases.
 
     A small last gain (0.01 for policies) starts every action near its mean (Andrychowicz et al. 2021, Section 3.2).
@@ -34,7 +43,7 @@ def mlp(inputs: int, outputs: int, hidden: tuple[int, ...], gain: float, generat
         nn.init.orthogonal_(linear.weight, gain if last else math.sqrt(2), generator=generator)
         nn.init.zeros_(linear.bias)
         layers += [linear] if last else [linear, nn.Tanh()]
-    return nn.Sequential(*layers)
+    return Mlp(*layers)
 
 
 class Normaliser(nn.Module):

@@ -58,8 +58,8 @@ ARROWS = {
     "deep": {
         "envs": "",
         "demos": "envs",
-        "nets": "envs",
         "backprop": "",
+        "nets": "envs backprop",
         "rollout": "envs nets",
         "advantage": "",
         "costs": "occmatch.losses envs nets backprop",

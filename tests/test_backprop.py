@@ -27,7 +27,9 @@ def net_and_rows(hidden: tuple[int, ...], outputs: int) -> tuple[nn.Sequential, 
 @depths
 def test_forward_is_the_net(hidden: tuple[int, ...]) -> None:
     net, x = net_and_rows(hidden, 2)
-    torch.testing.assert_close(backprop.forward(net, x).out, net(x).detach(), atol=DOUBLE, rtol=0)
+    out = backprop.forward(net, x).out
+    torch.testing.assert_close(out, net(x).detach(), atol=DOUBLE, rtol=0)
+    assert torch.equal(out, backprop.evaluate(net, x))
 
 
 @depths
@@ -52,18 +54,39 @@ def test_pushforward_is_forward_differentiation(hidden: tuple[int, ...]) -> None
 
 @depths
 def test_penalty_is_the_squared_slope_and_its_gradient(hidden: tuple[int, ...]) -> None:
-    """On the last five of nine rows, beside an ordinary pullback of all nine."""
     net, x = net_and_rows(hidden, 1)
-    u = torch.randn(9, 1, generator=generator(5), dtype=torch.float64)
-    at = x[4:].clone().requires_grad_()
+    at = x.clone().requires_grad_()
     (slope,) = torch.autograd.grad(net(at).sum(), at, create_graph=True)
     value = 0.7 * slope.square().sum(1).mean()
-    expected = torch.autograd.grad(value + (u * net(x)).sum(), list(net.parameters()))
-    tape = backprop.forward(net, x)
-    penalty, direct, inject = backprop.penalty(tape.tail(4), 0.7)
+    expected = torch.autograd.grad(value, list(net.parameters()), materialize_grads=True)
+    penalty, grads = backprop.penalty(backprop.forward(net, x), 0.7)
     torch.testing.assert_close(penalty, value.detach(), atol=DOUBLE, rtol=0)
-    found = backprop.pullback(tape, u, inject)
-    for i, grad in enumerate(direct):
-        found[2 * i] += grad
-    for got, want in zip(found, expected, strict=True):
+    for got, want in zip(grads, expected, strict=True):
         torch.testing.assert_close(got, want, atol=DOUBLE, rtol=0)
+
+
+@pytest.mark.parametrize("block", [1, 2, 4, 9])
+def test_blocks_change_nothing_but_rounding(block: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    net, x = net_and_rows((7, 5), 1)
+    u = torch.randn(9, 1, generator=generator(3), dtype=torch.float64)
+    v = [torch.randn(p.shape, generator=generator(4), dtype=p.dtype) for p in net.parameters()]
+
+    def everything() -> list[Tensor]:
+        tape = backprop.forward(net, x)
+        value, grads = backprop.penalty(tape, 0.7)
+        found = [tape.out, backprop.evaluate(net, x), backprop.pushforward(tape, v), value]
+        return [*found, *grads, *backprop.pullback(tape, u)]
+
+    expected = everything()
+    monkeypatch.setattr(backprop, "BLOCK", block)
+    for got, want in zip(everything(), expected, strict=True):
+        torch.testing.assert_close(got, want, atol=DOUBLE, rtol=0)
+
+
+@depths
+def test_without_gradients_a_net_is_evaluated(hidden: tuple[int, ...]) -> None:
+    net, x = net_and_rows(hidden, 2)
+    expected = net(x).detach()
+    with torch.no_grad():
+        assert torch.equal(net(x), backprop.evaluate(net, x))
+        torch.testing.assert_close(net(x), expected, atol=DOUBLE, rtol=0)
