@@ -6,11 +6,13 @@
 
 The base is the fast preset; with --plain, without any cloning, which on easy tasks hides everything else. Every run is
 a cell of deep.sweep and a line of docs/benchmarks/ablations.jsonl; what is there is not run again. The table,
-docs/benchmarks/ablations.md, is made of all its lines that belong to a study; --table only writes it.
+docs/benchmarks/ablations.md, is made of all its lines that belong to a study; --table only writes it. Where nothing was
+run with today's preset of a task, it shows what was run with an earlier one, and says so.
 """
 
 import dataclasses
 import sys
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -135,6 +137,19 @@ def row(name: str, scores: np.ndarray, base: np.ndarray | None) -> str:
     return f"| {' | '.join(cells)} | {len(scores)} |"
 
 
+def former(scores: Collection[GailConfig], env: str, number: int, steps: int, plain: bool) -> GailConfig | None:
+    """The base of an earlier preset, at seed 0: what most changes were set against; None where hardly any was."""
+    named = [c for study in STUDIES.values() for c in study.values()]
+
+    def against(config: GailConfig) -> int:
+        return sum(other != config and other in scores for other in (change(config, c) for c in named))
+
+    here = [c for c in scores if (c.env, c.trajectories, c.steps, c.seed) == (env, number, steps, 0)]
+    here = [c for c in here if (not c.bc_init and not c.bc_weight) == plain]
+    found = max(here, key=against, default=None)
+    return found if found is not None and against(found) > 1 else None
+
+
 def tables(found: list[Line]) -> str:
     """One table for each task, number of demonstrations and of steps, and base."""
     scores: dict[GailConfig, float] = {}
@@ -146,8 +161,14 @@ def tables(found: list[Line]) -> str:
     text = []
     for plain in (False, True):
         for env, number, steps in dict.fromkeys((c.env, c.trajectories, c.steps) for c in scores):
-            rows = []
+            rows, label = [], "without cloning" if plain else "fast preset"
             bases = [base(env, number, seed, steps, plain) for seed in seeds]
+            if not any(config in scores for config in bases):
+                earlier = former(scores, env, number, steps, plain)
+                if earlier is None:
+                    continue
+                label += ", earlier settings"
+                bases = [dataclasses.replace(earlier, seed=seed) for seed in seeds]
             for name, c in ({"base": {}} | named).items():
                 configs = [change(config, c) for config in bases]
                 if c and configs == bases:  # what the preset of this task has anyway
@@ -157,8 +178,7 @@ def tables(found: list[Line]) -> str:
                     rows.append((name, np.array(here)))
             if len(rows) > 1 and rows[0][0] == "base":
                 some = "trajectory" if number == 1 else "trajectories"
-                start = "without cloning" if plain else "fast preset"
-                text.append(f"\n## {env}, {number} {some}, {steps:,} steps, {start}\n")
+                text.append(f"\n## {env}, {number} {some}, {steps:,} steps, {label}\n")
                 text.append(
                     "| setting | IQM of the score | 95 % interval | P(better than base) | p, rank sum | seeds |"
                 )

@@ -75,6 +75,18 @@ def test_a_table_of_several_seeds_has_intervals_and_tests(ablations):
     ]
 
 
+def test_an_earlier_preset_is_a_base_that_says_so(ablations):
+    now = ablations.base("CartPole-v0", 1, 0, 200, True)
+    old = ablations.change(now, {"learner.kl_decay": 0.5})
+    changed = [{}, {"cost.steps": 20}, {"entropy": 1e-3}, {"cost.lr": 1e-3}]
+    ends = {"return_mean": 100.0, "random_return": 20.0, "expert_return": 200.0}
+    lines = [{"config": as_dict(ablations.change(old, c))} | ends for c in changed]
+    text = ablations.tables(lines)
+    assert "200 steps, without cloning, earlier settings\n" in text and text.count("| 1 |") == len(changed)
+    assert ablations.tables([*lines, {"config": as_dict(now)} | ends]) == ""  # today's base, and nothing against it
+    assert ablations.tables(lines[:2]) == ""  # which of the two is the base cannot be told
+
+
 def test_an_unknown_study_is_named(ablations):
     with pytest.raises(ValueError, match=r"studies must be of warm-start, .* but has colour"):
         ablations.main(ablations.Request(studies=("colour",)))
