@@ -133,13 +133,21 @@ def of_today(line: Line) -> bool:
     return config == configuration(config.env, config.steps, line["kind"], config.reward_form, config.seed)
 
 
+def preset(line: Line) -> dict[str, Any]:
+    """What of a line's settings does not depend on its seed, form and kind of demonstrations."""
+    config = as_dict(from_dict(GailConfig, line["config"]))
+    of_kind = ("seed", "reward_form", "demos", "trajectories", "subsample", "bc_init", "bc_weight")
+    return {k: v for k, v in config.items() if k not in of_kind} | {"cost": config["cost"] | {"steps": None}}
+
+
 def table(found: list[Line]) -> str:
-    """One row for each task, number of steps and kind of demonstrations; settings of today where there are such."""
+    """One row for each task, number of steps and kind of demonstrations: today's settings, or the last that ran."""
     rows = [f"| task | demonstrations | {' | '.join(FORMS)} | seeds |", f"| --- | --- |{' --- |' * (len(FORMS) + 1)}"]
     for env, steps in dict.fromkeys((line["env"], line["config"]["steps"]) for line in found):
         here = [m for m in found if (m["env"], m["config"]["steps"]) == (env, steps)]
         now = [m for m in here if of_today(m)]
-        name, here = (env, now) if now else (f"{env} with earlier settings", here)
+        name = env if now else f"{env} with earlier settings"
+        here = now or [m for m in here if preset(m) == preset(here[-1])]
         expert = recorded(env)
         random, best = (expert[k]["mean"] for k in ("random", "stochastic"))
         digits = 1 if abs(best) < 50 else 0

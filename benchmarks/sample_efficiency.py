@@ -11,7 +11,8 @@ there if these reach less than 70 % of the mark. Evaluation counts neither as st
 
 One process a run, `--jobs` at a time, each on one thread. Raw results go to docs/benchmarks/sample_efficiency.jsonl,
 a line a run; runs that are there already, with today's expert and settings, are not repeated. A row of the page
-docs/benchmarks/sample_efficiency.md holds the runs of today's settings, or says that there are only earlier ones.
+docs/benchmarks/sample_efficiency.md holds the runs of today's settings; where there are none, those of the last ones
+that were run, and says so.
 """
 
 import dataclasses
@@ -166,6 +167,11 @@ def returned(env: str) -> float | None:
     return None if record is None else record["stochastic"]["mean"]
 
 
+def settings(line: dict) -> dict:
+    """A line's settings without its seed."""
+    return {k: v for k, v in as_dict(from_dict(GailConfig, line["config"])).items() if k != "seed"}
+
+
 def table(request: Request) -> str:
     """Markdown: medians over seeds with their range; a run that never got there counts as beyond the whole budget."""
     rows = [
@@ -178,7 +184,8 @@ def table(request: Request) -> str:
         for budget in sorted({x["config"]["steps"] for x in found if x["env"] == env}):
             mine = [x for x in found if (x["env"], x["config"]["steps"]) == (env, budget)]
             now = [x for x in mine if of_today(x)]
-            name, mine = (env, now) if now else (f"{env}, earlier settings", mine)
+            name = env if now else f"{env}, earlier settings"
+            mine = now or [x for x in mine if settings(x) == settings(mine[-1])]
             rows.append(f"| {name} | {budget:,} | {len(mine)} | {' | '.join(spreads(mine))} |")
     return "\n".join(rows)
 

@@ -34,7 +34,7 @@ def test_runs_of_earlier_settings_leave_the_table_for_those_of_today_and_say_so_
     assert program.of_today(new) and not program.of_today(old)
     both = program.table([old, new])
     assert "30 (30 to 30)" in both and "earlier settings" not in both
-    alone = program.table([old])
+    alone = program.table([line(program, 0, 50.0, bc_decay=0.25), old])  # the last of them
     assert "| CartPole-v0 with earlier settings, 500 steps |" in alone and "10 (10 to 10)" in alone
 
 

@@ -106,6 +106,7 @@ def test_a_run_with_earlier_settings_is_done_again_and_leaves_the_table(program,
     monkeypatch.setattr(program, "recorded", lambda env: {"stochastic": {"mean": 1000.0}})
     (row,) = program.table(program.Request(plain=True)).splitlines()[2:]
     assert row.startswith("| Hopper-v4 | 1,000,000 | 1 |")
-    raw.write_text(json.dumps(old) + "\n")
+    older = line | {"config": now | {"learner": now["learner"] | {"gae_lambda": 0.25}}}
+    raw.write_text(json.dumps(older) + "\n" + json.dumps(old) + "\n")  # the last of them
     (row,) = program.table(program.Request(plain=True)).splitlines()[2:]
     assert row.startswith("| Hopper-v4, earlier settings | 1,000,000 | 1 |")
