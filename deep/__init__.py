@@ -16,6 +16,7 @@ exported     deep.load: a trained policy for other programs   export   the same 
 watch        a film of the policy beside the expert           diagnostics  whether training converges
 sweep        grids of runs on Ray, a safe line each          report    the table and figures that the lines make
 presets      what differs by task                             tracking  metrics to Weights & Biases
+files        bytes, JSON and tensors, whole or not there       provenance  versions and commit
 
 E denotes simulators, T steps of each in a batch, N samples, O the observation and U the action dimension.
 """
