@@ -82,7 +82,14 @@ FAST: dict[str, Fast] = {
         steps=2_000_000, reward_form="airl", kl_decay=1.0, std=(0.3, 0.05), std_hold=1.0
     ),
     "Walker2d": Fast(  # a gait soon lost: long steps find it, short ones keep it; a sharp eye for the last tenth
-        steps=2_000_000, batch=2000, max_kl=0.08, penalty=1.0, cost_lr=1e-3, cost_steps=10, gae_lambda=0.95
+        steps=2_000_000,
+        batch=2000,
+        max_kl=0.08,
+        std=(0.3, 0.05),
+        penalty=1.0,
+        cost_lr=1e-3,
+        cost_steps=10,
+        gae_lambda=0.95,
     ),
     "Humanoid": Fast(steps=800_000, batch=2000, momentum=0.8, damping=10.0, fisher=0.2),  # more weights than pairs
 }
