@@ -11,8 +11,8 @@ Automatic differentiation computes the same; it is the oracle in the tests. Thes
 a net this small spends more on bookkeeping than on arithmetic, and a Fisher-vector product is a pushforward and a
 pullback where differentiating twice passes through the graph of a gradient.
 
-Rows go by blocks of BLOCK, from the first layer to the last: fifty thousand at once take half as long again, since
-what they leave between two layers does not stay in a cache.
+Rows go by blocks of BLOCK, from the first layer to the last: what fifty thousand leave between two layers does not
+stay in a cache.
 """
 
 from dataclasses import dataclass
@@ -54,18 +54,7 @@ def tanh_(z: Tensor) -> Tensor:
 def evaluate(net: nn.Sequential, x: Tensor) -> Tensor:
     """y [N, outputs] at rows x [N, inputs]."""
     layers = linear(net)
-    return whole([_outputs(layers, rows) for rows in x.split(BLOCK)])
-
-
-def _outputs(layers: list[nn.Linear], h: Tensor) -> Tensor:
-    for layer in layers[:-1]:
-        h = tanh_(torch.addmm(layer.bias, h, layer.weight.t()))
-    return torch.addmm(layers[-1].bias, h, layers[-1].weight.t())
-
-
-def whole(blocks: list[Tensor]) -> Tensor:
-    """Blocks of rows as one tensor."""
-    return blocks[0] if len(blocks) == 1 else torch.cat(blocks)
+    return whole([_run(layers, rows)[1] for rows in x.split(BLOCK)])
 
 
 @torch.no_grad()
@@ -73,14 +62,23 @@ def forward(net: nn.Sequential, x: Tensor) -> Tape:
     """Run an MLP of deep.nets.mlp on rows x [N, inputs], and keep what its derivatives need."""
     layers, blocks, out = linear(net), [], []
     for rows in x.split(BLOCK):
-        inputs, slopes = [rows], []
-        for layer in layers[:-1]:
-            h = tanh_(torch.addmm(layer.bias, inputs[-1], layer.weight.t()))
-            inputs.append(h)
-            slopes.append(h.square().neg_().add_(1))
-        blocks.append(Block(inputs, slopes))
-        out.append(torch.addmm(layers[-1].bias, inputs[-1], layers[-1].weight.t()))
+        inputs, y = _run(layers, rows)
+        blocks.append(Block(inputs, [h.square().neg_().add_(1) for h in inputs[1:]]))
+        out.append(y)
     return Tape(layers, blocks, whole(out))
+
+
+def _run(layers: list[nn.Linear], rows: Tensor) -> tuple[list[Tensor], Tensor]:
+    """The inputs of every layer, and y."""
+    inputs = [rows]
+    for layer in layers[:-1]:
+        inputs.append(tanh_(torch.addmm(layer.bias, inputs[-1], layer.weight.t())))
+    return inputs, torch.addmm(layers[-1].bias, inputs[-1], layers[-1].weight.t())
+
+
+def whole(blocks: list[Tensor]) -> Tensor:
+    """Blocks of rows as one tensor."""
+    return blocks[0] if len(blocks) == 1 else torch.cat(blocks)
 
 
 @torch.no_grad()

@@ -69,7 +69,7 @@ def load_model(task: Task) -> mujoco.MjModel:
     path = resources.files("gymnasium") / "envs" / "mujoco" / "assets" / task.xml
     with old_tasks():
         model = mujoco.MjModel.from_xml_path(str(path))
-    if model.ntree == 1:  # its constraints are one island, and to find that out takes up to a twelfth of a step
+    if model.ntree == 1:  # its constraints are one island: to look for others changes no bit and takes time
         model.opt.disableflags |= int(mujoco.mjtDisableBit.mjDSBL_ISLAND)
     return model
 
