@@ -22,6 +22,7 @@ import tyro
 from rich.console import Console
 
 from deep import stats, sweep_lines
+from deep.cli import main_guard
 from deep.config import GailConfig, gail_defaults
 from deep.config_values import from_dict
 from deep.files import write_atomic
@@ -217,4 +218,4 @@ def main(request: Request) -> None:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Request, description=__doc__))
+    main_guard(lambda: main(tyro.cli(Request, description=__doc__)))

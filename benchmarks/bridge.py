@@ -20,9 +20,11 @@ import tyro
 
 import occmatch as om
 from deep import demos, envs, tabular
+from deep.cli import main_guard
 from deep.config import GailConfig
 from deep.costs import CostConfig
 from deep.costs_method import Method
+from deep.files import write_figure
 from deep.imitator import Imitator
 from deep.learner import LearnerConfig
 from deep.trpo import TrpoConfig
@@ -241,7 +243,7 @@ def picture(request: Request, results: dict[tuple[int, str], list[list[Ending]]]
         axes.minorticks_off()
     panels[0].set_ylabel("l1 distance to the optimum")
     panels[-1].legend(fontsize="small")
-    figure.savefig(path, dpi=120)
+    write_figure(path, figure, 120)
 
 
 def main(request: Request) -> None:
@@ -280,4 +282,4 @@ charges one of 802 signed features at a time, and answering each in turn leads a
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Request, description=__doc__))
+    main_guard(lambda: main(tyro.cli(Request, description=__doc__)))

@@ -23,15 +23,17 @@ import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
 import tyro
 
 from deep import demos, envs, files, provenance, sweep_lines
+from deep.cli import main_guard
 from deep.config import GailConfig, gail_defaults, protocol
 from deep.config_values import as_dict, from_dict
+from deep.costs import RewardForm
 from deep.evaluate import random_actions
 from deep.expert import recorded
 from deep.imitator import Imitator
@@ -43,8 +45,9 @@ from deep.sweep_run import code
 DOCS = Path(__file__).parent.parent / "docs" / "benchmarks"
 PAGE = DOCS.parent / "rewards.md"
 BEGIN, END = "<!-- control: written by benchmarks/control.py -->", "<!-- end of control -->"
-FORMS = ("neglogd", "airl", "logd")
-KINDS = ("expert", "random", "none")
+FORMS: tuple[RewardForm, ...] = ("neglogd", "airl", "logd")
+Kind = Literal["expert", "random", "none"]
+KINDS: tuple[Kind, ...] = ("expert", "random", "none")
 FINAL = 9  # the stream of the closing evaluation, apart from those of training
 
 
@@ -58,9 +61,9 @@ class Request:
     """Environment steps of a run."""
     seeds: tuple[int, ...] = (0, 1, 2)
     """Training seeds."""
-    kinds: tuple[str, ...] = KINDS
+    kinds: tuple[Kind, ...] = KINDS
     """Kinds of demonstrations."""
-    forms: tuple[str, ...] = FORMS
+    forms: tuple[RewardForm, ...] = FORMS
     """Reward forms."""
     episodes: int = 20
     """Episodes of the closing evaluation of the stochastic policy."""
@@ -184,9 +187,9 @@ expert's are, `none` a constant margin and no cloning, so that the reward form i
 
 def main(request: Request) -> None:
     torch.set_num_threads(1)
-    old = sweep_lines.read(request.out)
-    known = [(m["kind"], m["episodes"], from_dict(GailConfig, m["config"])) for m in old]
     with sweep_lines.Writer(request.out) as writer:
+        old = sweep_lines.read(request.out)
+        known = [(m["kind"], m["episodes"], from_dict(GailConfig, m["config"])) for m in old]
         for seed, env, kind, form in itertools.product(request.seeds, request.envs, request.kinds, request.forms):
             config = configuration(env, request.steps, kind, form, seed)
             if (kind, request.episodes, config) in known:
@@ -207,4 +210,4 @@ def main(request: Request) -> None:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Request, description=__doc__))
+    main_guard(lambda: main(tyro.cli(Request, description=__doc__)))

@@ -101,7 +101,7 @@ def _inside(reader: Callable[[Path], None], path: Path, send: int) -> None:
             "\n" not in text
             and text.isprintable()
             and len(text) < 1000
-            and ("FILE" in named or named.startswith("config.json: "))
+            and ("FILE" in named or named.startswith(("config.json: ", "metrics.jsonl, line ")))
         )
         answer = ("refused" if line else "defect", named[:1000])
     except BaseException as error:  # whatever else is raised is what this program looks for
@@ -157,16 +157,20 @@ def check_demos(path: Path, kind: Any = None) -> None:
 
 def check_run(folder: Path) -> None:
     """Every reader of a run folder's JSON."""
-    from deep import run
+    from deep import diagnostics, run, trained
     from deep.config import GailConfig
     from deep.config_values import from_dict
     from deep.expert import recorded
 
     record, config = run.Run.open(folder, "gail")
     from_dict(GailConfig, config)
-    record.metrics()
+    metrics = record.metrics()
+    if len(metrics) >= diagnostics.LEAST:
+        diagnostics.read(metrics)
     record.latest()
     recorded("CartPole-v0", folder / "demos.npz")
+    trained.load(folder)
+    trained.load_policy(folder)  # the record of an expert comes first
 
 
 def check_weights(path: Path) -> None:

@@ -145,19 +145,25 @@ def _safetensors(folder: Path, rng: np.random.Generator) -> list[Case]:
 
 
 def _json(folder: Path, rng: np.random.Generator) -> list[Case]:
+    from safetensors.torch import load, save
+
     from deep.config import gail_defaults
     from deep.config_values import as_dict
 
     config = {"command": "gail", "config": as_dict(gail_defaults("CartPole-v0")), "versions": {}, "commit": None}
-    metrics = "".join(json.dumps({"iteration": i, "env_steps": 100 * i, "kl": 0.01 / i}) + "\n" for i in range(1, 4))
+    judged = {"kl": 0.01, "margin_gap": 1.0, "step_accepted": 1.0}
+    lines = [{"iteration": i, "env_steps": 100 * i} | judged for i in range(1, 13)]
+    metrics = "".join(json.dumps(line) + "\n" for line in lines)
     expert = Path(__file__).parent.parent / "deep" / "data" / "CartPole-v0" / "expert.json"
-    weights = expert.with_suffix(".safetensors").read_bytes()
+    bundled = expert.with_suffix(".safetensors").read_bytes()
+    weights = save({f"averaged.{name}": tensor for name, tensor in load(bundled).items()})
     sums = {"iteration": 1, "env_steps": 100, "sha256": hashlib.sha256(weights).hexdigest()}
     return [
         {
             "config.json": json.dumps(config).encode(),
             "metrics.jsonl": metrics.encode(),
             "expert.json": expert.read_bytes(),
+            "expert.safetensors": bundled,
             "checkpoints/000001.json": json.dumps(sums).encode(),
             "checkpoints/000001.safetensors": weights,
         }

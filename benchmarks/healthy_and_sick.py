@@ -19,6 +19,7 @@ from matplotlib.figure import Figure
 from deep import files, gail
 from deep.cli import main_guard
 from deep.diagnostics import Finding, read
+from deep.files import write_figure
 from deep.run import Metrics, Run
 
 DOCS = Path(__file__).parent.parent / "docs"
@@ -78,7 +79,7 @@ def draw(found: dict[str, list[Metrics]], path: Path) -> None:
         axes.set_xlabel("thousand environment steps")
         axes.grid(alpha=0.3)
     figure.axes[0].legend()
-    figure.savefig(path, dpi=110)
+    write_figure(path, figure, 110)
 
 
 def table(found: dict[str, list[Metrics]]) -> str:

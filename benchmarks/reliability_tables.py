@@ -11,7 +11,8 @@ Row = dict[str, Any]
 
 def bad(row: Row) -> bool:
     """Whether something broke that must not."""
-    return bool(row.get("broken") or row.get("different") or row.get("wrong"))
+    unclear = row.get("status") == 2 and row.get("clear") is False
+    return bool(row.get("broken") or row.get("different") or row.get("wrong") or unclear or row.get("resumed") is False)
 
 
 def render(page: str, rows: list[Row]) -> str:

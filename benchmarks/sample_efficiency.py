@@ -30,6 +30,7 @@ import torch
 import tyro
 
 from deep import files, provenance
+from deep.cli import main_guard
 from deep.config import GailConfig, gail_defaults
 from deep.config_values import as_dict, from_dict
 from deep.evaluate import Returns, evaluate
@@ -131,6 +132,7 @@ def one(request: Request, env: str, seed: int) -> dict:
                 mark.check(imitator, seconds, np.random.SeedSequence([seed, 7, imitator.iteration]))
     stochastic, deterministic = evaluate_policy(env, imitator.averaged, EPISODES, np.random.SeedSequence([seed, 8]), 1)
     line = {"env": env, "seed": seed, "plain": request.plain, "env_steps": imitator.env_steps, "expert": expert}
+    line["every"] = request.every
     for mark, final in zip(marks, (deterministic, stochastic), strict=True):
         steps, at = mark.reached or (None, None)
         line[f"{mark.kind}_steps"] = steps
@@ -148,11 +150,12 @@ def one(request: Request, env: str, seed: int) -> dict:
 
 
 def lines(request: Request) -> list[dict]:
-    """The raw lines of this arm; those of an expert that was since replaced are left out."""
+    """The raw lines of this arm; those of an expert that was since replaced are left out, and of another `every`."""
     if not RAW.exists():
         return []
     found = [json.loads(text) for text in RAW.read_text().splitlines()]
-    return [x for x in found if x["plain"] == request.plain and x["expert"] == returned(x["env"])]
+    mine = [x for x in found if (x["plain"], x.get("every", Request.every)) == (request.plain, request.every)]
+    return [x for x in mine if x["expert"] == returned(x["env"])]
 
 
 def of_today(line: dict) -> bool:
@@ -259,4 +262,4 @@ def main(request: Request) -> None:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Request, description=__doc__))
+    main_guard(lambda: main(tyro.cli(Request, description=__doc__)))

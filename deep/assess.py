@@ -16,7 +16,7 @@ from deep import demos, envs
 from deep.config import ExpertConfig
 from deep.demos import Demos
 from deep.distance import jensen_shannon
-from deep.distance_kernel import Discrepancy, discrepancy
+from deep.distance_kernel import Discrepancy, Kernel, discrepancy
 from deep.evaluate import Returns, random_actions
 from deep.expert import load_expert, recorded
 from deep.learner import torch_generator
@@ -39,9 +39,11 @@ class Distance:
 
 @dataclass(frozen=True)
 class Assessment:
-    """What was found. `distances` has entries for some of learner, expert, random; `without` says why others lack."""
+    """What was found. `rows` and `distances` have entries for some of learner, expert, random; `without` says why
+    distances lack.
+    """
 
-    rows: list[Row]
+    rows: dict[str, Row]
     reference: float | None
     random: float
     distances: dict[str, Distance]
@@ -50,10 +52,10 @@ class Assessment:
     def to_json(self) -> dict[str, Any]:
         """JSON values: statistics of each row, and distances."""
         found: dict[str, Any] = {"measure": MEASURE, "expert_return": self.reference, "returns": {}}
-        for row in self.rows:
+        for name, row in self.rows.items():
             for kind, returns in (("stochastic", row.stochastic), ("deterministic", row.deterministic)):
                 if returns is not None:
-                    found["returns"].setdefault(row.name, {})[kind] = {
+                    found["returns"].setdefault(name, {})[kind] = {
                         "mean": returns.mean,
                         "std": returns.std,
                         "length": float(returns.lengths.mean()),
@@ -81,30 +83,29 @@ def assess(run: Trained, episodes: int, seed: int, threads: int = 0) -> Assessme
     learner = sample(run.policy.act, torch_generator)
     random = sample(random_actions(run.spec), np.random.default_rng)
     _, mode = evaluate_policy(env, run.policy, episodes, next(streams), threads)
-    rows = [Row("random", returns(random), None), Row(run.command, returns(learner), mode)]
+    rows = {"random": Row("random", returns(random), None), "learner": Row(run.label, returns(learner), mode)}
     own = None if isinstance(config, ExpertConfig) else config.demos
     record = recorded(env, own)
     samples = {"learner": learner, "random": random}
     if own is None and record is not None:
         policy = load_expert(env)
         expert, samples["expert"] = sample(policy.act, torch_generator), sample(policy.act, torch_generator)
-        rows.append(Row("expert", returns(expert), None))
+        rows["expert"] = Row("expert", returns(expert), None)
     else:
         path = own or demos.bundled(env)
         expert = None if path is None else demos.load(path, run.spec)
-    reference = record["stochastic"]["mean"] if record else None
+    reference, zero = record["stochastic"]["mean"] if record else None, float(returns(random).mean)
     if expert is None or expert.episodes < 3:
         have = "nothing of it is known" if expert is None else f"its demonstrations are {expert.episodes} episodes"
-        return Assessment(rows, reference, rows[0].stochastic.mean, {}, f"no distance to the expert: {have}")
+        return Assessment(rows, reference, zero, {}, f"no distance to the expert: {have}")
     rng = np.random.default_rng(next(streams))
+    kernel = Kernel.of(run.spec, expert, rng)
     order = [name for name in ("learner", "expert", "random") if name in samples]
     distances = {
-        name: Distance(
-            jensen_shannon(run.spec, samples[name], expert, rng), discrepancy(run.spec, samples[name], expert, rng)
-        )
+        name: Distance(jensen_shannon(run.spec, samples[name], expert, rng), discrepancy(samples[name], kernel, rng))
         for name in order
     }
-    return Assessment(rows, reference, rows[0].stochastic.mean, distances, None)
+    return Assessment(rows, reference, zero, distances, None)
 
 
 def returns(data: Demos) -> Returns:

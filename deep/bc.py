@@ -23,7 +23,7 @@ from deep.expert import recorded
 from deep.learner import torch_generator
 from deep.nets import GaussianPolicy, Policy, make_policy
 from deep.pairs import expert_pairs
-from deep.result import compare, table
+from deep.result import children, compare, table
 from deep.run import Run
 
 CLONING = 3  # the stream of cloning among the children of a run's seed: GAIL's start and this command agree
@@ -83,8 +83,11 @@ def clone(
     seed: np.random.SeedSequence,
     expert_units: bool = True,
 ) -> tuple[Policy, BcInfo]:
-    """A new policy cloned from demonstrations; observations (and actions, if asked) in the expert's units."""
-    weights, shuffle = (torch_generator(s) for s in seed.spawn(2))
+    """A new policy cloned from demonstrations; observations (and actions, if asked) in the expert's units.
+
+    The same seed gives the same policy, however often it is asked.
+    """
+    weights, shuffle = (torch_generator(s) for s in children(seed))
     policy = make_policy(spec, hidden, 0.0, weights)
     policy.normaliser.update(pairs.obs)
     if expert_units and isinstance(policy, GaussianPolicy):
@@ -94,7 +97,7 @@ def clone(
 
 def execute(config: CloningConfig, record: Run, console: Console) -> dict[str, Any]:
     """Clone, evaluate and write policy.safetensors and result.json; returns what result.json holds."""
-    spec = task(config.env)
+    spec = envs.spec(config.env)
     pairs = expert_pairs(config, spec)
     began = time.monotonic()
     seed = np.random.SeedSequence(config.seed).spawn(CLONING + 1)[CLONING]
@@ -121,20 +124,13 @@ def execute(config: CloningConfig, record: Run, console: Console) -> dict[str, A
     return result
 
 
-def task(env: str) -> envs.EnvSpec:
-    """What a task looks like."""
-    probe = envs.make(env, 1, 0)
-    probe.close()
-    return probe.spec
-
-
 def main(argv: list[str]) -> None:
     """Entry point of `python -m deep.bc`: a run folder with config.json, policy.safetensors and result.json."""
     console = Console(markup=False)
     request = parse(CloningConfig, "bc", lambda given: cloning_defaults(**given), argv, resumes=False)
     config = request.config
     config_limits.check(config)
-    expert_pairs(config, task(config.env))  # what cannot run fails here, before anything is written
+    expert_pairs(config, envs.spec(config.env))  # what cannot run fails here, before anything is written
     recorded(config.env, config.demos)
     folder = request.out or run.new_folder(f"bc-{config.env}-s{config.seed}")
     record = Run.create(folder, "bc", as_dict(config))

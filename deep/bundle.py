@@ -11,6 +11,7 @@ import csv
 import dataclasses
 import io
 import shlex
+import shutil
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -148,20 +149,26 @@ def bundle(request: Bundle, console: Console) -> dict[str, Any]:
         "training": commands(runs),
         "env_steps": metrics[-1]["env_steps"],
     }
-    folder = request.out / env
-    folder.mkdir(parents=True, exist_ok=True)
-    files.save_tensors(folder / "expert.safetensors", policy.state_dict())
+    folder, new, old = (request.out / f"{dot}{env}{end}" for dot, end in (("", ""), (".", ".new"), (".", ".old")))
+    for left in (new, old):  # by a kill
+        shutil.rmtree(left, ignore_errors=True)
+    new.mkdir(parents=True)
+    files.save_tensors(new / "expert.safetensors", policy.state_dict())
     meta = {
         "env": env,
         "source": "TRPO expert, stochastic policy",
         "seed": config.seed,
         "versions": provenance.versions(),
     }
-    demos.save(folder / "demos.npz", with_metadata(rounded(kept), meta))
-    files.write_atomic(folder / "training.csv", curve(metrics))
-    learning_curve(metrics, f"{env} expert", {"final policy": stochastic.mean}, folder / "training.png")
-    files.write_json(folder / "expert.json", record)
+    demos.save(new / "demos.npz", with_metadata(rounded(kept), meta))
+    files.write_atomic(new / "training.csv", curve(metrics))
+    learning_curve(metrics, f"{env} expert", {"final policy": stochastic.mean}, new / "training.png")
+    files.write_json(new / "expert.json", record)
     expert.learner.close()
+    if folder.exists():
+        folder.rename(old)
+    new.rename(folder)  # weights, demonstrations and their record go together
+    shutil.rmtree(old, ignore_errors=True)
     console.print(f"bundled: {folder}")
     return record
 

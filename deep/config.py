@@ -98,14 +98,15 @@ class GailConfig:
     bc_init: bool = True
     """Start from behavioural cloning."""
     bc_floor: float = -1.0
-    """Least log standard deviation left by the cloning start, in units of the expert's actions."""
+    """Least log standard deviation that the cloning start leaves, in the expert's units; for an empty --std."""
     std: tuple[float, ...] = ()
     """Standard deviation of a Gaussian policy at first and at the end, in its action units; empty: learned.
     The averaged policy, which a run returns, has the last one throughout."""
     std_hold: float = 0.8
     """Share of the run before it moves from the first to the last; 1: never, while the policy learns."""
     bc_weight: float = 0.3
-    """Weight of the demonstrations' mean log-likelihood per action dimension in the policy objective."""
+    """Weight of the demonstrations' mean log-likelihood per action dimension in the policy objective; below 1e-4 it is
+    left out."""
     bc_decay: float = 0.999
     """Factor on bc_weight an iteration."""
     expert_units: bool = True
@@ -195,7 +196,7 @@ def gail_defaults(env: str = "Walker2d-v4", preset: Preset = "fast") -> GailConf
         expert_units=False,
         eval_every=50 * p.batch,
         learner=LearnerConfig(
-            simulators=max(32, p.batch // 400),  # the paper's pairs an iteration exactly; many share a policy's call
+            simulators=max(40, p.batch // 400),  # the paper's pairs an iteration exactly; many share a policy's call
             batch=p.batch,
             gamma=0.995,
             gae_lambda=0.97,

@@ -137,11 +137,6 @@ def risk(loss: Loss, learner: Scores, expert: Scores) -> Tensor:
     return total
 
 
-def objective(net: MarginNet, loss: Loss, learner: Side, expert: Side) -> Tensor:
-    """The risk of the net's margins."""
-    return risk(loss, scores(net, learner), scores(net, expert))
-
-
 def interpolate(learner: Tensor, expert: Tensor, generator: torch.Generator) -> Tensor:
     """Points uniform on the segments between paired rows [n, D]."""
     mix = torch.rand(len(learner), 1, generator=generator).to(learner.device)

@@ -29,6 +29,7 @@ from deep.cli import main_guard
 from deep.run import Metrics, Run
 
 PART = 0.2  # share of the iterations, the last ones, that are judged, and the first ones that they are set beside
+LARGE = 1e300  # integers of JSON may be larger than floats
 LEAST = 10  # iterations without which nothing is said
 
 
@@ -104,11 +105,15 @@ RULES = (
         -1,
     ),
 )
+READ = {rule.name for rule in RULES} | {"step_accepted", "reward_at_end", "reward_elsewhere"}  # of a line's metrics
 
 
-def part(iterations: int) -> int:
-    """How many of a run's iterations are its first or last part: PART of them, and at least LEAST."""
-    return max(LEAST, round(PART * iterations))
+def parts(iterations: int) -> tuple[int, int]:
+    """How many of a run's iterations are its first and its last part: PART of them, and of a short run LEAST at its end
+    and fewer, or none, before.
+    """
+    last = max(LEAST, round(PART * iterations))
+    return min(last, iterations - last), last
 
 
 def read(metrics: list[Metrics]) -> list[Finding]:
@@ -117,9 +122,9 @@ def read(metrics: list[Metrics]) -> list[Finding]:
     """
     if len(metrics) < LEAST:
         raise ValueError(f"a run must have at least {LEAST} iterations to be read, but has {len(metrics)}")
-    metrics = [m | {"refused": float(m["step_accepted"] == 0)} for m in metrics]
-    size = part(len(metrics))
-    first, last = metrics[:size], metrics[-size:]
+    metrics = [_numbers(m, number) for number, m in enumerate(metrics, 1)]
+    at_first, at_last = parts(len(metrics))
+    first, last = metrics[:at_first], metrics[-at_last:]
 
     def mean(name: str, of: list[Metrics] = last) -> float | None:
         values = [m[name] for m in of if name in m]
@@ -127,6 +132,19 @@ def read(metrics: list[Metrics]) -> list[Finding]:
 
     found = [rule.judge(x, mean(rule.name, first)) for rule in RULES if (x := mean(rule.name)) is not None]
     return [*found, *_outcome(mean)]
+
+
+def _numbers(metrics: Metrics, number: int) -> Metrics:
+    """The numbers of line `number` that are judged, with `refused`: 1 where the line search accepted no step."""
+    found: Metrics = {}
+    for name in READ & metrics.keys():
+        if not isinstance(metrics[name], int | float) or abs(metrics[name]) > LARGE:
+            shown = ascii(metrics[name])[:60]
+            raise ValueError(f"metrics.jsonl, line {number}: {name} must be a number that floats hold, but is {shown}")
+        found[name] = float(metrics[name])
+    if "step_accepted" in found:
+        found["refused"] = float(found.pop("step_accepted") == 0)
+    return found
 
 
 def _outcome(mean: Callable[[str], float | None]) -> list[Finding]:
@@ -145,7 +163,8 @@ def _outcome(mean: Callable[[str], float | None]) -> list[Finding]:
 
 def table(name: str, findings: list[Finding], iterations: int) -> Table:
     """The findings, one a row."""
-    out = Table(title=f"{name}: means over the first and the last {part(iterations):,} of {iterations:,} iterations")
+    first, last = parts(iterations)
+    out = Table(title=f"{name}: means over the first {first:,} and the last {last:,} of {iterations:,} iterations")
     for column in ("number", "first", "last", "", "what it says"):
         out.add_column(column, justify="right" if column in ("first", "last") else "left")
     words = {True: "well", False: "ILL", None: "-"}

@@ -32,19 +32,36 @@ class Discrepancy:
     bandwidth: float
 
 
-def discrepancy(
-    spec: EnvSpec, learner: Demos, expert: Demos, rng: np.random.Generator, bandwidth: float | None = None
-) -> Discrepancy:
-    """MMD^2 between the pairs of two samples of episodes, standardised as in deep.distance.
-
-    The bandwidth is the median distance between pairs of the expert (the median heuristic, on one side only, so that
-    every learner is measured by the same kernel). Raises ValueError with fewer than two episodes on a side.
+@dataclass(frozen=True)
+class Kernel:
+    """The expert's pairs, at most about MOST of them, which standardise both sides, and the bandwidth: one kernel, by
+    which every learner is measured.
     """
-    for name, data in (("learner", learner), ("expert", expert)):
-        if data.episodes < 2:
-            raise ValueError(f"{name} must have at least 2 episodes, but has {data.episodes}")
-    mine, theirs = points(spec, *(thinned(d, MOST, rng) for d in (learner, expert)))
-    sigma = median_distance(theirs, rng) if bandwidth is None else bandwidth
+
+    spec: EnvSpec
+    expert: Demos
+    bandwidth: float
+
+    @classmethod
+    def of(cls, spec: EnvSpec, expert: Demos, rng: np.random.Generator) -> "Kernel":
+        """With the median distance between pairs of the expert as bandwidth (the median heuristic, on one side only).
+        Raises ValueError for fewer than two episodes.
+        """
+        if expert.episodes < 2:
+            raise ValueError(f"expert must have at least 2 episodes, but has {expert.episodes}")
+        kept = thinned(expert, MOST, rng)
+        return cls(spec, kept, median_distance(points(spec, kept, kept)[1], rng))
+
+
+def discrepancy(learner: Demos, kernel: Kernel, rng: np.random.Generator) -> Discrepancy:
+    """MMD^2 between the pairs of a sample of episodes and the kernel's expert, standardised as in deep.distance.
+
+    Raises ValueError for fewer than two episodes.
+    """
+    if learner.episodes < 2:
+        raise ValueError(f"learner must have at least 2 episodes, but has {learner.episodes}")
+    mine, theirs = points(kernel.spec, thinned(learner, MOST, rng), kernel.expert)
+    sigma = kernel.bandwidth
     sums = kernel_sums(mine, theirs, sigma)
     lengths = np.concatenate([mine.lengths, theirs.lengths]).astype(np.float64)
     chosen = np.zeros((1 + PERMUTATIONS, len(lengths)))

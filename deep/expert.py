@@ -46,12 +46,16 @@ class Expert:
         )
         self.learner = Learner(simulator, config.learner, learner_seed)
         if config.init is not None and fresh:
-            self._start_from(config.init)
+            self._start_from(config.init, config.env)
         self.average = Averaged(self.learner.policy, config.average)
         self.iteration = 0
 
-    def _start_from(self, folder: Path) -> None:
-        checkpoint = Run.open(folder, "expert", "init")[0].latest()
+    def _start_from(self, folder: Path, env: str) -> None:
+        start, stored = Run.open(folder, "expert", "init")
+        theirs = str(stored.get("env"))
+        if task_name(theirs) != task_name(env):
+            raise ValueError(f"init must be a run of {env}, but {folder} is one of {ascii(theirs)[:60]}")
+        checkpoint = start.latest()
         if checkpoint is None:
             raise ValueError(f"init must be an expert run with a checkpoint, but {folder} has none")
         policy, found = self.learner.policy, checkpoint.tensors
@@ -135,10 +139,7 @@ def load_expert(env_id: str) -> Policy:
     if record is None:
         have = sorted(p.parent.name for p in DATA.glob("*/expert.json"))
         raise ValueError(f"env must have a bundled expert, one of {', '.join(have)}, but is {env_id}")
-    simulator = envs.make(env_id, 1, 0)
-    spec = simulator.spec
-    simulator.close()
-    return load_policy(DATA / env_id / "expert.safetensors", spec, tuple(record["hidden"]))
+    return load_policy(DATA / env_id / "expert.safetensors", envs.spec(env_id), tuple(record["hidden"]))
 
 
 def train(config: ExpertConfig, record: Run, console: Console) -> None:

@@ -105,6 +105,8 @@ def as_safetensors(policy: Exported) -> tuple[bytes, float]:
 
 def export(request: Request, console: Console) -> Path:
     """Write the file; returns its path. Raises ValueError for a run without a policy, or a missing package."""
+    if request.out is not None and request.out.is_dir():
+        raise ValueError(f"out must be a file, but {request.out} is a folder")
     if request.out is not None and not request.out.parent.is_dir():
         raise ValueError(f"out must lie in a folder that exists, but {request.out.parent} does not")
     policy = exported.load(request.run, clip=request.clip, trust=request.trust)

@@ -33,6 +33,11 @@ class Exported:
     generator: torch.Generator
     clip: bool = False
 
+    @classmethod
+    def seeded(cls, policy: Policy, spec: EnvSpec, seed: int, clip: bool = False) -> "Exported":
+        """With stochastic actions drawn from a seed."""
+        return cls(policy, spec, torch.Generator().manual_seed(seed), clip)
+
     def act(self, obs: np.ndarray, deterministic: bool = True) -> np.ndarray:
         """Actions [U] or [N, U] (integers, [] or [N], where discrete) at obs [O] or [N, O], as float64: the very
         numbers of training and evaluation. Raises ValueError for observations of another shape or not finite.
@@ -72,4 +77,4 @@ def load(folder: str | Path, *, clip: bool = False, seed: int = 0, trust: bool =
     to import, so it takes trust=True. Raises ValueError for a folder that holds no policy.
     """
     spec, policy = trained.load_policy(Path(folder), trust)
-    return Exported(policy, spec, torch.Generator().manual_seed(seed), clip)
+    return Exported.seeded(policy, spec, seed, clip)

@@ -1,6 +1,7 @@
 """Files that are whole or not there: bytes, JSON and tensors, written in one step and read as data."""
 
 import hashlib
+import io
 import json
 import os
 from pathlib import Path
@@ -36,6 +37,13 @@ def _named(error: OSError, path: Path) -> OSError:
 def write_json(path: Path, value: Any) -> None:
     """Write JSON values, whole or not at all."""
     write_atomic(path, (json.dumps(value, indent=2) + "\n").encode())
+
+
+def write_figure(path: Path, figure: Any, dpi: int) -> None:
+    """Write a matplotlib figure as PNG, whole or not at all."""
+    data = io.BytesIO()
+    figure.savefig(data, format="png", dpi=dpi)
+    write_atomic(path, data.getvalue())
 
 
 def read_json(path: Path) -> Any:

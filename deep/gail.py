@@ -65,7 +65,7 @@ def close(imitator: Imitator, record: Run, seconds: float, console: Console) -> 
     config, env = imitator.config, imitator.config.env
     console.print(f"evaluating over {config.final_episodes} episodes ...")
     method = config.method.upper()
-    policies = {"behavioural cloning": imitator.clone()[0], method: imitator.averaged}
+    policies = {"behavioural cloning": imitator.clone[0], method: imitator.averaged}
     expert = recorded(env, config.demos)
     found = compare(env, policies, expert, config.final_episodes, config.seed, config.threads)
     metrics, reference, zero = record.metrics(), found.reference, found.random.mean
@@ -102,6 +102,7 @@ def execute(config: GailConfig, record: Run, console: Console) -> dict[str, Any]
     ends = None
     if expert is not None and "random" in expert:
         ends = expert["random"]["mean"], expert["stochastic"]["mean"]
+    scored = ends is not None and normalised(0.0, *ends) is not None
     began = time.monotonic()
     imitator = Imitator(config)
     checkpoint = record.latest()
@@ -110,7 +111,7 @@ def execute(config: GailConfig, record: Run, console: Console) -> dict[str, Any]
     record.keep(as_dict(config))
     try:
         lines = (
-            m | {"score": normalised(m["train_return"], *ends)} if ends and "train_return" in m else m
+            m | {"score": normalised(m["train_return"], *ends)} if scored and "train_return" in m else m
             for m in train(imitator, record)
         )
         lines = tracking.follow(lines, config.wandb, record.folder, as_dict(config))

@@ -15,6 +15,7 @@ Simulators are driven by the last policy all the same.
 """
 
 import math
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -35,7 +36,9 @@ from occmatch.losses import LOSSES
 def usable_device(name: str) -> torch.device:
     """The torch device of that name; ValueError if this machine has none such."""
     try:
-        return torch.empty(0, device=name).device
+        probe = torch.zeros(1, device=name)
+        probe.item()  # some hold shapes and no numbers
+        return probe.device
     except (RuntimeError, AssertionError) as error:
         reason = str(error).split(chr(10))[0].split(". ")[0]
         raise ValueError(f"device must be a torch device of this machine, but is {name!r} ({reason})") from None
@@ -89,13 +92,14 @@ class Imitator:
         self._expert_y = self.policy.encode(self.pairs.acts)
         self.iteration = 0
 
+    @cached_property
     def clone(self) -> tuple[Policy, bc.BcInfo]:
-        """Behavioural cloning on this run's demonstrations: the baseline, and the start."""
+        """Behavioural cloning of this run's demonstrations, as by `python -m deep.bc`: the baseline, and the start."""
         c = self.config
         return bc.clone(self.spec, self.pairs, c.learner.hidden, c.bc, self.cloning_seed, c.expert_units)
 
     def _start_from_clone(self) -> None:
-        cloned, _ = self.clone()
+        cloned, _ = self.clone
         self.policy.net.load_state_dict(cloned.net.state_dict())
         if isinstance(self.policy, GaussianPolicy) and isinstance(cloned, GaussianPolicy):
             with torch.no_grad():
@@ -173,7 +177,7 @@ class Imitator:
         """Rewards [T, E] of the batch, and the return that termination brings."""
         gamma, form = self.config.learner.gamma, self.config.reward_form
         with torch.no_grad():
-            flat = self.player.reward(form, margins).double().cpu().numpy()
+            flat = self.player.reward(form, margins).cpu().double().numpy()
             rewards = flat.reshape(batch.rewards.shape)
             if self.config.entropy:
                 # Lemma A.1: the gradient of H is a policy gradient with reward -log pi.

@@ -20,15 +20,19 @@ def versions() -> dict[str, str]:
 
 
 def commit() -> str | None:
-    """The commit of the source tree, with "+changes" where the two packages were edited; None outside a repository."""
+    """The commit of the source tree, with "+changes" where the two packages were edited; None outside its own."""
     root = Path(__file__).resolve().parent.parent
     edited = ["status", "--porcelain", "-uno", "--", "deep", "occmatch"]  # results that grow meanwhile change nothing
     try:
         git = ["git", "-C", str(root)]
-        head = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, timeout=10)
+        place = [*git, "rev-parse", "HEAD", "--show-toplevel"]
+        head = subprocess.run(place, capture_output=True, text=True, timeout=10)
         status = subprocess.run([*git, *edited], capture_output=True, text=True, timeout=10)
     except (OSError, subprocess.TimeoutExpired):
         return None
     if head.returncode != 0:
         return None
-    return head.stdout.strip() + ("+changes" if status.stdout.strip() else "")
+    name, top = head.stdout.splitlines()
+    if Path(top).resolve() != root:  # installed below the repository of something else
+        return None
+    return name + ("+changes" if status.stdout.strip() else "")

@@ -161,14 +161,25 @@ def place(key: Key) -> tuple[Any, ...]:
 
 
 def results(lines: list[Line]) -> list[Result]:
-    """The cells that the lines fill, sorted; ValueError for a line without the numbers that a table needs."""
+    """The cells that the lines fill, sorted; ValueError for a line without the numbers that a table needs.
+
+    Lines without a score are left out.
+    """
     groups: dict[Key, list[Line]] = {}
     for i, line in enumerate(lines):
+        if unscored(line):
+            continue
         for name in NUMBERS:
             if not isinstance(line.get(name), int | float) or not np.isfinite(line[name]):
                 raise ValueError(f"lines[{i}] ({line['identity']}): {name} must be finite, but is {line.get(name)}")
         groups.setdefault((line["env"], label(line), line["trajectories"]), []).append(line)
     return [_result(key, groups[key]) for key in sorted(groups, key=place)]
+
+
+def unscored(line: Line) -> bool:
+    """Whether a line has no score: nothing is known of its expert, or random actions return as much."""
+    expert = line.get("expert_return", 0.0)
+    return expert is None or (expert == line.get("random_return") and expert is not None)
 
 
 def _result(key: Key, lines: list[Line]) -> Result:

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from deep.files import write_figure
 from deep.report_cells import Result, published
 from deep.result import normalised
 from deep.sweep_grid import METHODS
@@ -45,7 +46,7 @@ def _panels(envs: list[str], draw: Callable[[Any, str], None], label: str, path:
     known = {text: handle for axis in shared for handle, text in zip(*axis.get_legend_handles_labels(), strict=True)}
     if known:
         figure.legend(known.values(), known.keys(), loc="outside upper center", ncols=len(known), frameon=False)
-    figure.savefig(path, dpi=130)
+    write_figure(path, figure, 130)
 
 
 def figure_1(found: list[Result], path: Path) -> None:

@@ -4,7 +4,7 @@ from collections import Counter
 
 import numpy as np
 
-from deep.report_cells import REPS, Key, Result, expected, generator
+from deep.report_cells import REPS, Key, Result, expected, generator, unscored
 from deep.stats import iqm, probability_of_improvement, stratified_bootstrap
 from deep.sweep_grid import METHODS, TASKS
 from deep.sweep_lines import Line
@@ -268,6 +268,10 @@ def sources(found: list[Result], lines: list[Line]) -> list[str]:
     mixed = [described(r.key) for r in found if len({x["code"] for x in r.lines}) > 1]
     if mixed:
         out.append(f"- more than one state of the code: {'; '.join(mixed)}")
-    if len(lines) > len(used):
-        out.append(f"- {len(lines) - len(used)} lines belong to earlier setups or repeat a seed and are not used")
+    without = sum(map(unscored, lines))
+    if len(lines) > len(used) + without:
+        rest = len(lines) - len(used) - without
+        out.append(f"- {rest} lines belong to earlier setups or repeat a seed and are not used")
+    if without:
+        out.append(f"- {without} lines have no score, because nothing is known of their expert, and are not used")
     return out

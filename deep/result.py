@@ -9,6 +9,7 @@ from rich.table import Table
 
 from deep import envs
 from deep.evaluate import Returns, evaluate, random_actions
+from deep.files import write_figure
 from deep.learner import torch_generator
 from deep.nets import Policy
 from deep.run import Metrics
@@ -46,9 +47,7 @@ def evaluate_random(env: str, episodes: int, seed: np.random.SeedSequence, threa
     """Returns of uniformly random actions: the zero of the normalised score."""
     states, actions = children(seed)
     rng = np.random.default_rng(actions)
-    probe = envs.make(env, 1, 0)
-    probe.close()
-    act = random_actions(probe.spec)
+    act = random_actions(envs.spec(env))
     return evaluate(env, lambda obs: act(obs, rng), episodes, int(states.generate_state(1)[0]), threads)
 
 
@@ -111,7 +110,7 @@ def learning_curve(metrics: list[Metrics], env: str, lines: dict[str, float], pa
     figure.legend(
         *axes.get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize="small", frameon=False
     )
-    figure.savefig(path, dpi=120)
+    write_figure(path, figure, 120)
 
 
 @dataclass(frozen=True)

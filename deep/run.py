@@ -117,12 +117,17 @@ class Run:
         # Imported late: TensorBoard takes a second to load, and readers of a run do not need it.
         from torch.utils.tensorboard import SummaryWriter
 
-        path = self.folder / "metrics.jsonl"
-        kept = [m for m in self.metrics() if m["iteration"] < iteration]
-        write_atomic(path, "".join(json.dumps(m) + "\n" for m in kept).encode())
-        self._log = open(path, "a")
+        kept = self.cut(iteration - 1)
+        self._log = open(self.folder / "metrics.jsonl", "a")
         purge = kept[-1]["env_steps"] + 1 if kept else 0
         self._board = SummaryWriter(str(self.folder), purge_step=purge)
+
+    def cut(self, iteration: int) -> list[Metrics]:
+        """Drop the metric lines beyond an iteration; returns the others."""
+        found = self.metrics()
+        kept = [m for m in found if m["iteration"] <= iteration]
+        write_atomic(self.folder / "metrics.jsonl", "".join(json.dumps(m) + "\n" for m in kept).encode())
+        return kept
 
     def metrics(self) -> list[Metrics]:
         """The logged lines; a last line cut short by a kill is left out."""
@@ -205,6 +210,7 @@ def iterations(run: Run, algorithm: Algorithm, steps: int, checkpoint_every: int
             raise KeyboardInterrupt
         stop = True
 
+    run.cut(algorithm.iteration)
     before = signal.signal(signal.SIGINT, request)
     try:
         while algorithm.env_steps < steps:

@@ -10,10 +10,10 @@ training, the configuration, and where it comes from: commit, digests of the cod
 `python -m deep.report` makes the tables and figures.
 """
 
+import contextlib
 import json
 import shlex
 import sys
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -96,12 +96,14 @@ def sweep(
 
     A run that raises is reported and leaves the others alone. Raises ValueError for what cannot start.
     """
-    todo = missing(cells, out)
-    console.print(f"{len(cells)} runs, of which {len(cells) - len(todo)} are in {out} already", soft_wrap=True)
-    if not todo:
-        return 0
-    with sweep_lines.Writer(out) as writer, Cluster(address, jobs or cores()) as cluster:
-        with Display(todo, runs, console) as display, closing(cluster.run(todo, runs)) as ended:
+    with contextlib.ExitStack() as stack:
+        writer = stack.enter_context(sweep_lines.Writer(out))  # first: another sweep may be adding lines
+        todo = missing(cells, out)
+        console.print(f"{len(cells)} runs, of which {len(cells) - len(todo)} are in {out} already", soft_wrap=True)
+        if not todo:
+            return 0
+        cluster = stack.enter_context(Cluster(address, jobs or cores()))
+        with Display(todo, runs, console) as display, contextlib.closing(cluster.run(todo, runs)) as ended:
             for run in ended:
                 if run is None:
                     display.tick()

@@ -36,7 +36,7 @@ TASKS = (
 EVALUATIONS = 10  # points of a learning curve
 WITHOUT_EFFECT = ("threads", "checkpoint_every", "demos")  # on the numbers; the demonstrations count by their bytes
 OF_MARGIN_NETS = ("hidden", "lr", "steps", "minibatch", "gradient_penalty", "entropy_bonus")  # of `cost`
-OF_THE_GRID = ("env", "method", "preset", "trajectories", "seed")  # what a cell is, and not how it is run
+OF_THE_GRID = ("env", "method", "preset", "trajectories", "seed", "steps")  # what a cell is, and not how it is run
 LINEAR: tuple[Method, ...] = ("fem", "gtal")  # have no margin net
 
 
@@ -87,6 +87,8 @@ class Cell:
 def identity(method: str, config: dict[str, Any], demonstrations: str) -> str:
     """Cell.identity of a stored configuration."""
     counted = {k: v for k, v in config.items() if k not in WITHOUT_EFFECT}
+    unused = {"wandb": None} | ({"loss": "logistic", "device": "cpu"} if method in LINEAR else {})
+    counted |= {k: v for k, v in unused.items() if k in counted}
     if method in LINEAR and isinstance(counted.get("cost"), dict):
         counted["cost"] = {k: v for k, v in counted["cost"].items() if k not in OF_MARGIN_NETS}
     text = json.dumps([method, counted, demonstrations], sort_keys=True)
@@ -150,6 +152,7 @@ def cell(
 
 def _flagged(config: Any, method: str, flags: tuple[str, ...]) -> Any:
     if not flags:
+        config_limits.check(config)
         return config
     found = tyro.cli(type(config), default=config, args=list(flags), prog=f"python -m deep.sweep ... -- ({method})")
     for name in OF_THE_GRID:
@@ -169,8 +172,12 @@ def grid(
 ) -> list[Cell]:
     """All cells, each method's with one seed everywhere before the next; `settings` are those of `cell`.
 
-    Raises ValueError for a task without bundled demonstrations, unless a flag names others.
+    Raises ValueError for an empty grid, for a task without bundled demonstrations, unless a flag names others, and for
+    more trajectories than there are.
     """
+    for name, entries in (("envs", envs), ("methods", methods), ("trajectories", trajectories), ("seeds", seeds)):
+        if not entries:
+            raise ValueError(f"{name} must have at least one entry, but is empty")
     cells = [
         cell(method, env, number, seed, **settings)
         for method in methods
@@ -183,4 +190,13 @@ def grid(
         if found.config.demos is None and demos.bundled(env) is None:
             have = ", ".join(e for e in TASKS if demos.bundled(e))
             raise ValueError(f"envs[{envs.index(env)}] must have bundled demonstrations, as {have} do, but is {env}")
+    for path, number in {(found.demonstrations(), found.config.trajectories) for found in cells}:
+        if not 1 <= number <= (have := episodes(path)):
+            raise ValueError(f"trajectories must be in 1..{have}, as {path} holds, but is {number}")
     return cells
+
+
+@cache
+def episodes(path: Path) -> int:
+    """The number of episodes of a file or folder."""
+    return demos.load(path).episodes

@@ -28,7 +28,9 @@ def policy_table(policy: Policy) -> np.ndarray:
 def acting(pi: np.ndarray) -> Callable[[np.ndarray, np.random.Generator], np.ndarray]:
     """A policy pi [S, A] as a function of one-hot observations [E, S] and a generator, for demos.sample_episodes."""
     pi = np.asarray(pi, dtype=np.float64)
-    wrong = (pi.min(1) < 0) | (np.abs(pi.sum(1) - 1) > 1e-9)  # rounding of a row that was normalised
+    if pi.ndim != 2:
+        raise ValueError(f"pi must have shape [S, A], but has {pi.shape}")
+    wrong = ~((pi.min(1) >= 0) & (np.abs(pi.sum(1) - 1) <= 1e-9))  # rounding of a row that was normalised
     if wrong.any():
         s = int(np.argmax(wrong))
         raise ValueError(

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import torch
 
-from deep import envs, files
+from deep import config_limits, envs, files
 from deep.config import CloningConfig, ExpertConfig, GailConfig
 from deep.config_values import from_dict
 from deep.expert import load_into
@@ -40,6 +40,13 @@ class Trained:
     spec: envs.EnvSpec
     policy: Policy
 
+    @property
+    def label(self) -> str:
+        """What the policy is, for tables and films."""
+        if isinstance(self.config, GailConfig):
+            return self.config.method.upper()
+        return {"bc": "behavioural cloning", "expert": "expert in training"}[self.command]
+
 
 def load(folder: Path, trust: bool = False) -> Trained:
     """Read a run folder; ValueError where it is none, or holds no policy yet.
@@ -48,9 +55,13 @@ def load(folder: Path, trust: bool = False) -> Trained:
     """
     record = files.read_json(folder / "config.json")
     command = record.get("command") if isinstance(record, dict) else None
-    if command not in KINDS:
-        raise ValueError(f"run must be a folder of {', '.join(KINDS)}, but {folder} is one of {command}")
-    config = from_dict(KINDS[command], record["config"])
+    if not isinstance(command, str) or command not in KINDS:
+        raise ValueError(f"run must be a folder of {', '.join(KINDS)}, but {folder} is one of {ascii(command)[:60]}")
+    config = from_dict(KINDS[command], Run.open(folder, command, "run")[1])
+    try:
+        config_limits.check(config)
+    except ValueError as error:
+        raise ValueError(f"{folder}/config.json: {error}") from None
     hidden = config.hidden if isinstance(config, CloningConfig) else config.learner.hidden
     weights = partial(_weights, folder, command)
     return Trained(folder, command, config, *policy_of(config.env, hidden, weights, folder, trust))
@@ -61,9 +72,21 @@ def load_policy(folder: Path, trust: bool = False) -> tuple[envs.EnvSpec, Policy
     if not (folder / "expert.json").exists():
         found = load(folder, trust)
         return found.spec, found.policy
-    record = files.read_json(folder / "expert.json")
+    env, hidden = _bundled(folder / "expert.json")
     weights = partial(files.load_tensors, folder / "expert.safetensors")
-    return policy_of(record["env"], tuple(record["hidden"]), weights, folder, trust)
+    return policy_of(env, hidden, weights, folder, trust)
+
+
+def _bundled(path: Path) -> tuple[str, tuple[int, ...]]:
+    """(env, hidden) of a bundled expert's record."""
+    record = files.read_json(path)
+    env, hidden = (record.get(key) if isinstance(record, dict) else None for key in ("env", "hidden"))
+    if not isinstance(env, str):
+        raise ValueError(f"{path}: expected the task's name under env, but found {ascii(env)[:60]}")
+    if not isinstance(hidden, list) or not all(type(units) is int and units >= 1 for units in hidden):
+        shown = ascii(hidden)[:60]
+        raise ValueError(f"{path}: expected a list of units, each at least 1, under hidden, but found {shown}")
+    return env, tuple(hidden)
 
 
 def policy_of(
@@ -72,11 +95,15 @@ def policy_of(
     """(task, policy) with the weights that `weights` reads."""
     if ":" in env and not trust:
         raise ValueError(f"{folder} asks to import {env.rpartition(':')[0]} for its task {env}: allow it with trust")
-    probe = envs.make(env, 1, 0)
-    probe.close()
-    policy = make_policy(probe.spec, hidden, 0.0, torch.Generator())
-    load_into(policy, weights(), str(folder))
-    return probe.spec, policy
+    spec, found = envs.spec(env), weights()
+    for i, units in enumerate(hidden):  # a record may ask for a net that no memory holds
+        bias = found.get(f"net.{2 * i}.bias")
+        if bias is None or tuple(bias.shape) != (units,):
+            have = "none" if bias is None else tuple(bias.shape)
+            raise ValueError(f"{folder}: net.{2 * i}.bias must have shape ({units},), but has {have}")
+    policy = make_policy(spec, hidden, 0.0, torch.Generator())
+    load_into(policy, found, str(folder))
+    return spec, policy
 
 
 def _weights(folder: Path, command: str) -> dict[str, torch.Tensor]:

@@ -6,6 +6,7 @@ Each half is labelled with its return so far. An episode that is over stays on i
 Actions are deterministic unless --stochastic asks otherwise. Films run at the speed of the simulated world.
 """
 
+import math
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -17,13 +18,13 @@ import tyro
 from rich.console import Console
 from rich.progress import track
 
-from deep import exported, files
+from deep import exported, trained
 from deep.cli import at_least, main_guard
 from deep.envs import render
 from deep.envs.render import Shot
 from deep.expert import DATA
 from deep.exported import Exported
-from deep.watch_film import beside, check_format, default_suffix, write
+from deep.watch_film import GIF_FPS, beside, check_format, default_suffix, write
 
 EXPERT = "expert"
 SEEDS = 2**31  # what every environment's seeding accepts lies below
@@ -57,14 +58,11 @@ class Request:
 
 def policies(request: Request) -> dict[str, Exported]:
     """What is filmed, by label: the run's policy, and the bundled expert of its task where there is another one."""
-    policy = exported.load(request.run, seed=request.seed, trust=request.trust)
     if (request.run / "expert.json").exists():
-        return {EXPERT: policy}
-    record = files.read_json(request.run / "config.json")
-    name = record["command"] if record["command"] != "gail" else record["config"].get("method", "gail")
-    labels = {"bc": "behavioural cloning", "expert": "expert in training"}
-    found = {labels.get(name, name.upper()): policy}
-    bundled = DATA / policy.spec.id
+        return {EXPERT: exported.load(request.run, seed=request.seed, trust=request.trust)}
+    run = trained.load(request.run, request.trust)
+    found = {run.label: Exported.seeded(run.policy, run.spec, request.seed)}
+    bundled = DATA / run.spec.id
     if not request.alone and (bundled / "expert.json").exists():
         found[EXPERT] = exported.load(bundled, seed=request.seed)
     return found
@@ -106,12 +104,13 @@ def watch(request: Request, console: Console) -> Path:
     check_format(path)
     env_id = next(iter(found.values())).spec.id
     rate = render.frame_rate(env_id)
-    every = max(1, round(rate / request.fps))
+    fps = min(request.fps, GIF_FPS) if path.suffix == ".gif" else request.fps
+    every = max(math.ceil(rate / GIF_FPS) if path.suffix == ".gif" else 1, round(rate / fps))
     frames = pictures(request, found, every)
     if console.is_terminal:
         frames = track(frames, f"filming {env_id}", console=console)
     number = write(path, frames, rate / every)
-    beside_whom = "" if len(found) > 1 or EXPERT in found else " (no bundled expert to set beside it)"
+    beside_whom = "" if request.alone or EXPERT in found else " (no bundled expert to set beside it)"
     size = path.stat().st_size
     console.print(f"{env_id}: {path}, {number} pictures, {size:,} bytes{beside_whom}", soft_wrap=True, highlight=False)
     return path

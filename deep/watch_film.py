@@ -14,6 +14,7 @@ from deep.envs.render import Shot
 LABEL = 0.11  # height of the strip of text, as a share of the picture's
 INK, PAPER = (20, 20, 20), (250, 250, 250)
 COLOURS = 128  # of a GIF's palette: enough for rendered scenes, and a third smaller than 256
+GIF_FPS = 50.0  # pictures a second at most: viewers slow down what is shorter than two hundredths
 SEEN = 16  # pictures that the palette is made from
 ENDINGS = {"terminated": "ended", "truncated": "time is up"}
 
@@ -88,7 +89,8 @@ def write_gif(path: Path, pictures: Iterator[np.ndarray], fps: float) -> int:
         Image.fromarray(picture).quantize(palette=palette, dither=Image.Dither.NONE)
         for picture in chain(first, pictures)
     ]
-    # Times are in hundredths of a second, and viewers slow down below two of them.
-    duration = max(20, round(100 / fps) * 10)
-    frames[0].save(path, save_all=True, append_images=frames[1:], duration=duration, loop=0, optimize=False)
+    # Times are in hundredths of a second: each picture's ends where the film's should be by then.
+    ends = np.maximum(np.arange(1, len(frames) + 1) * 100 / fps, 1).round().astype(int)
+    durations = (10 * np.diff(ends, prepend=0)).tolist()
+    frames[0].save(path, save_all=True, append_images=frames[1:], duration=durations, loop=0, optimize=False)
     return len(frames)

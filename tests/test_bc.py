@@ -1,14 +1,23 @@
 """Behavioural cloning recovers a known expert, stops early, keeps the best weights, and repeats itself."""
 
+import dataclasses
+import io
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
+from rich.console import Console
 
 from deep import bc
-from deep.config import BcConfig
+from deep.config import BcConfig, cloning_defaults, gail_defaults
+from deep.config_values import as_dict
 from deep.demos import Demos
 from deep.envs import EnvSpec
+from deep.files import load_tensors
+from deep.imitator import Imitator
 from deep.nets import GaussianPolicy
+from deep.run import Run
 
 BOX = EnvSpec("box", 2, False, 1, -np.ones(1), np.ones(1), 100, native=False)
 DISCRETE = EnvSpec("discrete", 2, True, 3, None, None, 100, native=False)
@@ -52,6 +61,24 @@ def test_the_kept_weights_are_the_best_on_the_held_out_pairs() -> None:
     assert start.epochs == 0 and info.validation_loss < start.validation_loss
     _, again = bc.clone(BOX, pairs, (64, 64), config, np.random.SeedSequence(2))
     assert again == info
+
+
+def test_a_seed_is_one_clone_however_often_it_is_asked(tmp_path: Path) -> None:
+    """GAIL's start, the baseline of its closing table, and `python -m deep.bc` are the same policy."""
+    quick = BcConfig(epochs=20)
+    config = dataclasses.replace(gail_defaults("CartPole-v0"), seed=3, threads=1, bc=quick)
+    imitator = Imitator(config)
+    seed = np.random.SeedSequence(3).spawn(bc.CLONING + 1)[bc.CLONING]
+    for _ in range(2):
+        again, _ = bc.clone(imitator.spec, imitator.pairs, (100, 100), quick, seed)
+        for name, tensor in imitator.clone[0].state_dict().items():
+            assert torch.equal(again.state_dict()[name], tensor), name
+    assert torch.equal(imitator.policy.net.state_dict()["0.weight"], again.net.state_dict()["0.weight"])
+    imitator.close()
+    own = dataclasses.replace(cloning_defaults("CartPole-v0"), seed=3, threads=1, final_episodes=1, bc=quick)
+    bc.execute(own, Run.create(tmp_path, "bc", as_dict(own)), Console(file=io.StringIO()))
+    kept = load_tensors(tmp_path / "policy.safetensors")
+    assert all(torch.equal(kept[name], tensor) for name, tensor in again.state_dict().items())
 
 
 def test_a_single_pair_is_enough() -> None:

@@ -118,6 +118,10 @@ def test_no_probability_zero_is_drawn() -> None:
     assert (pi[states, acts] > 0).all()
     with pytest.raises(ValueError, match=r"pi\[1\] must be a probability distribution, but has least entry 0.5 and s"):
         tabular.acting(np.array([[0.0, 1.0], [0.5, 0.6]]))
+    with pytest.raises(ValueError, match=r"pi\[1\] must be a probability distribution, but has least entry nan"):
+        tabular.acting(np.array([[0.0, 1.0], [np.nan, np.nan]]))
+    with pytest.raises(ValueError, match=r"pi must have shape \[S, A\], but has \(2,\)"):
+        tabular.acting(np.array([0.5, 0.5]))
 
 
 @pytest.mark.parametrize(

@@ -167,5 +167,17 @@ def test_the_table_on_the_page_is_that_of_two_runs_judged() -> None:
 def test_a_short_run_says_how_many_iterations_its_parts_have() -> None:
     shown = io.StringIO()
     Console(file=shown, width=200).print(diagnostics.table("run", read([WELL] * 12), 12))
-    assert "the first and the last 10 of 12 iterations" in shown.getvalue()
-    assert diagnostics.part(1000) == 200
+    assert "the first 2 and the last 10 of 12 iterations" in shown.getvalue()
+    assert diagnostics.parts(1000) == (200, 200)
+    assert all(f.before is None for f in read([WELL] * 10))  # its last part is all of it
+
+
+@pytest.mark.parametrize("entry", ["x", None, [1.0], 10**400])
+def test_a_line_that_holds_no_number_is_named(entry: object) -> None:
+    with pytest.raises(ValueError, match=r"line 3: margin_gap must be a number that floats hold, but is"):
+        read([WELL] * 2 + [WELL | {"margin_gap": entry}] + [WELL] * 9)
+
+
+def test_lines_without_the_line_search_are_read() -> None:
+    found = {f.name for f in read([{k: v for k, v in WELL.items() if k != "step_accepted"}] * 12)}
+    assert "refused" not in found and "margin_gap" in found

@@ -10,7 +10,7 @@ import occmatch as om
 from deep import distance_kernel, envs, tabular
 from deep.demos import Demos
 from deep.distance import Points, jensen_shannon, points, thinned
-from deep.distance_kernel import discrepancy
+from deep.distance_kernel import Kernel, discrepancy
 from deep.envs import EnvSpec
 
 BOX = EnvSpec("box", 1, False, 1, -np.ones(1), np.ones(1), 100, native=False)
@@ -88,7 +88,7 @@ def exact_mmd(mine: np.ndarray, theirs: np.ndarray, scale: np.ndarray, sigma: fl
 def test_mmd_of_gaussians(mean: float) -> None:
     rng = np.random.default_rng(3)
     learner, expert = gaussian(mean, rng), gaussian(0.0, rng)
-    found = discrepancy(BOX, learner, expert, rng)
+    found = discrepancy(learner, Kernel.of(BOX, expert, rng), rng)
     scale = np.concatenate([expert.obs, expert.acts], 1).std(0)
     exact = exact_mmd(np.array([mean, 0.0]), np.zeros(2), scale, found.bandwidth)
     # Three standard errors at the most of means of 400 kernels in [0, 1], the leading term of the U-statistic.
@@ -133,9 +133,9 @@ def test_permuting_whole_episodes_keeps_the_level() -> None:
         for _ in range(2):
             obs = np.repeat(rng.normal(size=(8, 1)), 10, 0) + 0.1 * rng.normal(size=(80, 1))
             sides.append(Demos(obs, rng.normal(size=(80, 1)), np.full(8, 10)))
-        by_episode += discrepancy(BOX, *sides, rng).p_value <= 0.1
+        by_episode += discrepancy(sides[0], Kernel.of(BOX, sides[1], rng), rng).p_value <= 0.1
         alone = [Demos(d.obs, d.acts, np.ones(80, dtype=int)) for d in sides]
-        by_pair += discrepancy(BOX, *alone, rng).p_value <= 0.1
+        by_pair += discrepancy(alone[0], Kernel.of(BOX, alone[1], rng), rng).p_value <= 0.1
     assert by_episode <= 4 + 3 * 1.9  # binomial, three standard deviations
     assert by_pair > 20
 
@@ -147,7 +147,7 @@ def test_units_are_the_experts_and_constant_columns_do_no_harm() -> None:
     mine, theirs = points(BOX, learner, expert)
     np.testing.assert_allclose(theirs.rows[:, 1].std(correction=0), 1.0, rtol=1e-5)  # float32
     assert torch.all(theirs.rows[:, 0] == 0) and torch.all(mine.rows[:, 0] == 0.5)
-    assert discrepancy(BOX, expert, expert, rng, bandwidth=1.0).squared < 0.1
+    assert discrepancy(expert, Kernel(BOX, expert, 1.0), rng).squared < 0.1
 
 
 def test_thinning_keeps_the_episodes() -> None:
@@ -163,4 +163,4 @@ def test_too_few_episodes_are_refused() -> None:
     with pytest.raises(ValueError, match="expert must have at least 3 episodes, but has 2"):
         jensen_shannon(BOX, gaussian(0.0, rng, 3), gaussian(0.0, rng, 2), rng)
     with pytest.raises(ValueError, match="learner must have at least 2 episodes, but has 1"):
-        discrepancy(BOX, gaussian(0.0, rng, 1), gaussian(0.0, rng, 2), rng)
+        discrepancy(gaussian(0.0, rng, 1), Kernel.of(BOX, gaussian(0.0, rng, 2), rng), rng)

@@ -125,6 +125,62 @@ def test_what_an_environment_raises_is_a_fault(register, raises, message):
         sim.step(np.zeros(2, dtype=int))
 
 
+class Precise(gymnasium.Env):
+    """Its space is of single precision, as Box is by default, and its observations of double, as NumPy's are."""
+
+    observation_space = Box(-10, 10, (1,))
+    action_space = Box(-1, 1, (1,))
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.x = self.np_random.normal(size=1)
+        return self.x.copy(), {}
+
+    def step(self, action):
+        self.x = self.x + 0.1 * action
+        return self.x.copy(), 1.0, False, False, {}
+
+
+@pytest.fixture
+def register_class():
+    def add(cls):
+        gymnasium.register("Odd-v0", entry_point=cls, max_episode_steps=50)
+        return "Odd-v0"
+
+    yield add
+    del gymnasium.registry["Odd-v0"]
+
+
+def test_observations_of_another_precision_than_their_space_are_resumed(register_class):
+    name = register_class(Precise)
+    sim, other = (envs.make(name, 2, seed) for seed in (0, 1))
+    sim.reset()
+    for _ in range(7):
+        sim.step(np.full((2, 1), 0.3))
+    other.load_state_dict(sim.state_dict())
+    act = np.full((2, 1), -0.7)
+    assert np.array_equal(other.step(act).obs, sim.step(act).obs)
+
+
+class Spaceless(gymnasium.Env):
+    pass
+
+
+class Single(Precise):
+    made = 0
+
+    def __init__(self):
+        Single.made += 1
+        if Single.made > 1:
+            raise RuntimeError("only one\nat a time")
+
+
+@pytest.mark.parametrize(("cls", "reason"), [(Spaceless, ".*observation_space.*"), (Single, "only one at a time")])
+def test_a_task_that_fails_while_it_is_set_up_is_refused_in_one_line(register_class, cls, reason):
+    with pytest.raises(ValueError, match=f"^Odd-v0 must be installed, but cannot be made: {reason}$"):
+        envs.make(register_class(cls), 2, seed=0)
+
+
 def test_an_environment_that_cannot_be_made_is_refused(register):
     with pytest.raises(ValueError, match="must be installed, but cannot be made: 'no such robot'"):
         envs.make(register(raises="init"), 2, seed=0)

@@ -10,6 +10,7 @@ from rich.console import Console
 
 from deep import bundle, expert, trained
 from deep.config import ExpertConfig
+from deep.config_values import as_dict
 from deep.run import Run
 
 FLAGS = ["--env", "HalfCheetah-v4", "--learner.simulators", "4", "--learner.batch", "200", "--threads", "1"]
@@ -77,6 +78,10 @@ def test_an_average_goes_on_to_the_same_bits() -> None:
 def test_a_start_or_an_average_that_cannot_be_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="expected a JSON file, but there is none"):
         expert.main([*FLAGS, "--init", str(tmp_path / "none"), "--out", str(tmp_path / "run")])
+    other = as_dict(dataclasses.replace(SMALL, env="Acrobot-v1"))
+    Run.create(tmp_path / "other", "expert", other)
+    with pytest.raises(ValueError, match=r"init must be a run of HalfCheetah-v4, but .*other is one of 'Acrobot-v1'"):
+        expert.main([*FLAGS, "--init", str(tmp_path / "other"), "--out", str(tmp_path / "run")])
     with pytest.raises(ValueError, match="average must be at least 0 and below 1, but is 1"):
         expert.main([*FLAGS, "--average", "1", "--out", str(tmp_path / "run")])
     assert not (tmp_path / "run").exists()

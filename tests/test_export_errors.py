@@ -39,7 +39,10 @@ def folder(path: Path, record: object) -> Path:
     ("record", "words"),
     [
         ([], "run must be a folder of gail, bc, expert, but .* is one of None"),
-        ({"command": "sweep"}, "run must be a folder of gail, bc, expert, but .* is one of sweep"),
+        ({"command": "sweep"}, "run must be a folder of gail, bc, expert, but .* is one of 'sweep'"),
+        ({"command": ["gail"]}, r"run must be a folder of gail, bc, expert, but .* is one of \['gail'\]"),
+        ({"command": "gail"}, "expected the settings under config, but found none"),
+        ({"command": "bc", "config": {"hidden": [-1]}}, r"run/config\.json: hidden\[0\] must be at least 1, but is -1"),
         ({"command": "expert", "config": {"env": "Hopper-v4"}}, "run must hold a checkpoint"),
         ({"command": "gail", "config": {"typo": 1}}, "typo is not a setting of GailConfig"),
         ({"command": "bc", "config": {"env": "Hopper-v4"}}, "policy.safetensors: expected a safetensors file"),
@@ -48,6 +51,22 @@ def folder(path: Path, record: object) -> Path:
 def test_folders_without_a_policy(record: object, words: str, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=words):
         deep.load(folder(tmp_path / "run", record))
+
+
+@pytest.mark.parametrize(
+    ("record", "words"),
+    [
+        ([], "expected the task's name under env, but found None"),
+        ({"env": 5, "hidden": [3]}, "expected the task's name under env, but found 5"),
+        ({"env": "CartPole-v0"}, "expected a list of units, each at least 1, under hidden, but found None"),
+        ({"env": "CartPole-v0", "hidden": ["a"]}, r"under hidden, but found \['a'\]"),
+        ({"env": "CartPole-v0", "hidden": [0]}, r"under hidden, but found \[0\]"),
+    ],
+)
+def test_damaged_records_of_an_expert(record: object, words: str, tmp_path: Path) -> None:
+    (tmp_path / "expert.json").write_text(json.dumps(record))
+    with pytest.raises(ValueError, match=rf"expert\.json: {words}|expert\.json: .*{words}"):
+        deep.load(tmp_path)
 
 
 def test_a_folder_does_not_import_a_package_by_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

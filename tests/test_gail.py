@@ -66,6 +66,7 @@ def test_a_run_leaves_what_it_promises(tmp_path: Path, capsys: pytest.CaptureFix
         (["--std", "0.3"], "std must be two numbers or none, but is (0.3,)"),
         (["--learner.trpo.momentum", "1"], "momentum must be at least 0 and below 1, but is 1.0"),
         (["--device", "quantum"], "device must be a torch device of this machine, but is 'quantum'"),
+        (["--device", "meta"], "device must be a torch device of this machine, but is 'meta'"),
         (["--absorbing", "--env", "Humanoid-v5"], "no bundled demonstrations"),
         (["--env", "CartPol-v0"], "CartPole"),
         (["--resume", "nowhere"], "nowhere/config.json: expected a JSON file"),
@@ -84,6 +85,8 @@ def test_resuming_with_other_settings_is_refused(tmp_path: Path) -> None:
     out = tmp_path / "run"
     gail.main(["--env", TASK, "--steps", "800", "--out", str(out), "--eval-every", "0", *SMALL])
     assert "seed must stay 0 as in the resumed run, but is 5" in fails(gail.main, ["--resume", str(out), "--seed", "5"])
+    changed = fails(gail.main, ["--resume", str(out), "--learner.trpo.max-kl", "0.5"])
+    assert "error: learner.trpo.max_kl must stay 0.04 as in the resumed run, but is 0.5" in changed
     assert "resume must be a run of expert" in fails(expert.main, ["--resume", str(out)])
     gail.main(["--resume", str(out), "--steps", "1200"])
     assert json.loads((out / "result.json").read_text())["env_steps"] == 1200

@@ -108,6 +108,8 @@ def test_a_broken_row_is_told_from_a_good_one(program) -> None:
     _, tables = program
     row = {"part": "threads", "task": "X", "path": "p", "seed": 0, "threads": [1, 2], "different": []}
     assert not tables.bad(row) and tables.bad(row | {"different": ["metrics.jsonl"]})
+    fault = {"part": "faults", "status": 2, "clear": True, "broken": [], "resumed": True}
+    assert not tables.bad(fault) and tables.bad(fault | {"clear": False}) and tables.bad(fault | {"resumed": False})
     page = "a\n<!-- threads -->\nold\n<!-- /threads -->\nb"
     shown = tables.render(page, [row])
     assert "| X | p | 0 | 1, 2 | yes |" in shown and "old" not in shown and tables.render(shown, [row]) == shown

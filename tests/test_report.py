@@ -125,10 +125,19 @@ def test_two_lambdas_are_two_methods_and_need_no_figure_1(tmp_path: Path) -> Non
     assert not (tmp_path / "figure1.png").exists()
 
 
-@pytest.mark.parametrize("value", [None, float("nan"), "1"])
+@pytest.mark.parametrize("value", [float("nan"), "1"])
 def test_a_line_without_its_numbers_is_an_error(value: Any) -> None:
-    with pytest.raises(ValueError, match=r"lines\[1\] .*: expert_return must be finite, but is (None|nan|1)"):
+    with pytest.raises(ValueError, match=r"lines\[1\] .*: expert_return must be finite, but is (nan|1)"):
         results([few()[0], few()[1] | {"expert_return": value}])
+
+
+def test_lines_without_a_score_are_counted_and_left_out() -> None:
+    """Demonstrations of one's own, of whose expert nothing is known, or one no better than random actions."""
+    own, poor = few()[0] | {"expert_return": None}, few()[0]
+    lines = [own, poor | {"expert_return": poor["random_return"]}, *few()]
+    assert [r.key for r in results(lines)] == [r.key for r in results(few())]
+    text = report_text.page(results(lines), lines)
+    assert "2 lines have no score" in text and "repeat a seed" not in text
 
 
 def test_the_page_says_plainly_what_falls_short_and_what_is_missing() -> None:

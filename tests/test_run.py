@@ -134,6 +134,15 @@ def test_resuming_drops_the_lines_after_the_checkpoint(tmp_path: Path) -> None:
     assert [m["iteration"] for m in record.metrics()] == list(range(1, 9))
 
 
+def test_a_run_that_ends_where_it_was_resumed_has_no_lines_beyond(tmp_path: Path) -> None:
+    record = Run.create(tmp_path / "r", "test", {})
+    drive(record, Counter(), 80)
+    counter = Counter()
+    counter.iteration = 6
+    drive(record, counter, 60)
+    assert [m["iteration"] for m in record.metrics()] == [1, 2, 3, 4, 5, 6]
+
+
 def test_ctrl_c_finishes_the_iteration_and_leaves_a_checkpoint(tmp_path: Path) -> None:
     record, counter = Run.create(tmp_path / "r", "test", {}), Counter()
     before = signal.getsignal(signal.SIGINT)  # ignored in some shells' background jobs

@@ -1,6 +1,7 @@
 """Statistics of few runs: published worked examples, SciPy as a second opinion, and intervals that hold their point."""
 
 import itertools
+import math
 
 import numpy as np
 import pytest
@@ -147,6 +148,8 @@ def test_the_tests_of_wilcoxon() -> None:
     """By counting: of the C(6, 3) = 20 ways to split six ranks one is as extreme, of the 2^5 signs one."""
     assert stats.rank_sum([4, 5, 6], [1, 2, 3]) == pytest.approx(1 / 20, abs=ROUND)
     assert stats.rank_sum([1, 2, 3], [4, 5, 6]) == 1.0
+    apart = math.comb(20, 10)  # ways to split twenty ranks
+    assert stats.rank_sum(range(10, 20), range(10)) == pytest.approx(1 / apart, rel=1e-9)
     assert stats.signed_rank([2, 4, 6, 8, 10], [1, 2, 3, 4, 5]) == pytest.approx(1 / 32, abs=ROUND)
     assert stats.signed_rank([1, 2], [1, 2]) == 1.0
 

@@ -64,6 +64,9 @@ def test_identities_differ_just_where_the_numbers_may(tmp_path: Path) -> None:
     base = small()
     same = dataclasses.replace(base.config, threads=2, checkpoint_every=7)
     assert Cell("gail", same).identity() == base.identity()
+    assert Cell("gail", dataclasses.replace(base.config, wandb="project")).identity() == base.identity()
+    linear = dataclasses.replace(base.config, method="fem")
+    assert Cell("fem", dataclasses.replace(linear, loss="exponential")).identity() == Cell("fem", linear).identity()
     others = [small(seed=2), small("bc"), small("fem")]
     others += [Cell("gail", dataclasses.replace(base.config, **{k: 0.5})) for k in ("entropy", "bc_weight")]
     copy = tmp_path / "copy.npz"
@@ -218,6 +221,11 @@ def test_the_display_counts_runs_and_says_what_failed(tmp_path: Path) -> None:
         (["--methods", "gail", "--", "--preset", "paper"], "preset must be given before --, .*, but is paper after it"),
         (["--methods", "gail", "--", "--method", "fem"], "method must be given before --"),
         (["--", "--env", "Hopper-v4"], "env must be given before --"),
+        (["--methods", "gail", "--", "--steps", "1000"], "steps must be given before --"),
+        (["--trajectories", "4", "0"], "trajectories must be in 1..10, as .*, but is 0"),
+        (["--trajectories", "11"], "trajectories must be in 1..10, as .*, but is 11"),
+        (["--trajectories"], "trajectories must have at least one entry, but is empty"),
+        (["--methods"], "methods must have at least one entry, but is empty"),
     ],
 )
 def test_wrong_requests_are_refused(flags: list[str], message: str) -> None:

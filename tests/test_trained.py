@@ -66,7 +66,7 @@ def test_other_folders_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"config\.json: expected a JSON file, but there is none"):
         trained.load(tmp_path)
     files.write_json(tmp_path / "config.json", {"command": "sweep"})
-    with pytest.raises(ValueError, match=r"run must be a folder of gail, bc, expert, but .* is one of sweep"):
+    with pytest.raises(ValueError, match=r"run must be a folder of gail, bc, expert, but .* is one of 'sweep'"):
         trained.load(tmp_path)
 
 

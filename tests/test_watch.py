@@ -122,7 +122,20 @@ def test_a_run_is_filmed_beside_the_expert(run: Path, tmp_path: Path) -> None:
 def test_what_is_shown_of_which_folder(run: Path, tmp_path: Path) -> None:
     assert list(watch.policies(watch.Request(run))) == ["GAIL", "expert"]
     assert list(watch.policies(watch.Request(run, alone=True))) == ["GAIL"]
+    assert "no bundled expert" not in film(watch.Request(run, tmp_path / "alone.gif", steps=2, size=64, alone=True))
     assert list(watch.policies(watch.Request(DATA / TASK))) == ["expert"]
+
+
+@pytest.mark.parametrize("fps", [7.0, 30.0, 100.0])
+def test_a_gif_takes_the_time_of_the_world(fps: float, tmp_path: Path) -> None:
+    path = tmp_path / "film.gif"
+    frames = (np.full((64, 64, 3), 8 * k, np.uint8) for k in range(31))
+    watch_film.write(path, frames, fps)
+    with Image.open(path) as gif:
+        times = [gif.info["duration"] for k in range(gif.n_frames) if gif.seek(k) is None]
+    assert sum(times) == pytest.approx(31_000 / fps, abs=10)
+    told = film(watch.Request(DATA / TASK, path, steps=20, size=64, fps=500))
+    assert f"{TASK}: {path}, 21 pictures" in told  # 50 steps a second, every one of which is shown at most once
 
 
 def test_mp4_holds_every_picture(tmp_path: Path) -> None:

@@ -45,4 +45,6 @@ def new_folder(path: Path) -> Iterator[Path]:
 
 
 def _beside(path: Path) -> Path:
+    if not path.name:
+        raise ValueError(f"out must be named, but is {path}")
     return path.with_name(f".{path.name}.{os.getpid()}.tmp")

@@ -40,6 +40,7 @@ __all__ = [
     "film",
     "make",
     "register_table",
+    "spec",
 ]
 
 
@@ -64,3 +65,10 @@ def make(env_id: str, num: int, seed: int, threads: int = 0, stagger: bool = Fal
         simulator = GymSimulator(name, num, seed, stagger)
     simulator.spec = dataclasses.replace(simulator.spec, id=env_id)
     return simulator
+
+
+def spec(env_id: str) -> EnvSpec:
+    """What a task looks like; ValueError as `make`."""
+    probe = make(env_id, 1, 0)
+    probe.close()
+    return probe.spec

@@ -27,26 +27,37 @@ SEEDS = 2**31
 """Seeds are drawn below this bound, which every environment's seeding accepts."""
 
 
+@contextmanager
+def _making(env_id: str, *clear: type[Exception]) -> Iterator[None]:
+    """Whatever a task raises while it is made becomes one line; what is of a `clear` kind is one already."""
+    try:
+        yield
+    except clear:
+        raise
+    except Exception as error:  # not installed, or its own code fails: in any way
+        reason = " ".join(str(error).split())
+        raise ValueError(f"{env_id} must be installed, but cannot be made: {reason}") from error
+
+
 class GymSimulator(Simulator):
     """E copies of a Gymnasium environment, stepped one after another in this process."""
 
     def __init__(self, env_id: str, num: int, seed: int, stagger: bool = False) -> None:
         registry.lookup(env_id)
         with old_tasks():
-            try:
+            with _making(env_id):
                 # Spaces are checked here, once; the passive checker would warn about them at every reset.
                 first = gymnasium.make(env_id, disable_env_checker=True)
-            except Exception as error:  # not installed, or its own code fails: in any way
-                reason = " ".join(str(error).split())
-                raise ValueError(f"{env_id} must be installed, but cannot be made: {reason}") from error
             try:
-                self.spec = registry.describe(env_id, first)
+                with _making(env_id, ValueError):
+                    self.spec = registry.describe(env_id, first)
+                rest = [lambda: gymnasium.make(env_id, disable_env_checker=True)] * (num - 1)
+                makers = [lambda: first, *rest]
+                with _making(env_id):
+                    self._envs = SyncVectorEnv(makers, copy=False, autoreset_mode=AutoresetMode.DISABLED)
             except ValueError:
                 first.close()
                 raise
-            rest = [lambda: gymnasium.make(env_id, disable_env_checker=True)] * (num - 1)
-            makers = [lambda: first, *rest]
-            self._envs = SyncVectorEnv(makers, copy=False, autoreset_mode=AutoresetMode.DISABLED)
         self.num = num
         actions = self._envs.single_action_space
         self._action_start = int(actions.start) if isinstance(actions, Discrete) else 0
@@ -158,7 +169,7 @@ class GymSimulator(Simulator):
             obs = raw.astype(np.float64)
             for i, env in enumerate(self._envs.envs):
                 for action in state["played"][i, : state["elapsed"][i]] + self._action_start:
-                    obs[i] = env.step(action)[0]
+                    obs[i] = np.asarray(env.step(action)[0], dtype=raw.dtype)  # as the vector API casts it
         if not np.array_equal(obs, state["obs"]):
             i = int(np.argmax((obs != state["obs"]).any(axis=1)))
             raise ValueError(f"{id_} must be a function of its seed and actions to resume, but simulator {i} is not")

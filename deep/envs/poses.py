@@ -13,6 +13,7 @@ import mujoco
 import numpy as np
 
 from deep.envs.quiet import old_tasks
+from deep.envs.registry import lookup, resolve
 
 __all__ = ["Poses", "film"]
 
@@ -37,14 +38,21 @@ def film(env_id: str, act: Callable[[np.ndarray], np.ndarray], steps: int, seed:
     """
     if steps < 1:
         raise ValueError(f"steps must be at least 1, but is {steps}")
+    lookup(resolve(env_id))
     with old_tasks():
         env = gymnasium.make(env_id, disable_env_checker=True)
+    try:
+        return _film(env, env_id, act, steps, seed)
+    finally:
+        env.close()
+
+
+def _film(env: gymnasium.Env, env_id: str, act: Callable[[np.ndarray], np.ndarray], steps: int, seed: int) -> Poses:
     model, data = getattr(env.unwrapped, "model", None), getattr(env.unwrapped, "data", None)
     capsules = np.zeros(0, int)
     if isinstance(model, mujoco.MjModel):
         capsules = np.flatnonzero(model.geom_type == mujoco.mjtGeom.mjGEOM_CAPSULE)
     if not capsules.size:
-        env.close()
         raise ValueError(f"env_id must be a MuJoCo task with capsules, but is {env_id!r}")
     obs, _ = env.reset(seed=seed)
     ends, time, reward, over = [], [], [], False
@@ -55,6 +63,5 @@ def film(env_id: str, act: Callable[[np.ndarray], np.ndarray], steps: int, seed:
         obs, r, terminated, truncated, _ = env.step(act(obs[None])[0])
         reward.append(r)
         over = terminated or truncated
-    env.close()
     radii = model.geom_size[capsules, 0].copy()
     return Poses(np.array(ends), radii, np.array(time), np.array(reward, dtype=np.float64), bool(terminated))

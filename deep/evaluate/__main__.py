@@ -55,7 +55,7 @@ def main(argv: list[str]) -> None:
     result = {"env": env, "command": policy.command, "seed": request.seed, "episodes": request.episodes}
     result |= found.to_json() | {"versions": provenance.versions(), "commit": provenance.commit()}
     files.write_json(request.run / "evaluation.json", result)
-    console.print(table(env, found.rows, found.random, found.reference))
+    console.print(table(env, list(found.rows.values()), found.random, found.reference))
     if found.distances:
         console.print(distances(found, env))
     if found.without:
