@@ -44,7 +44,7 @@ class LearnerConfig:
     hidden: tuple[int, ...] = (100, 100)
     """Tanh units of the policy and of the value net (Appendix B of the paper)."""
     log_std: float = 0.0
-    """Initial log standard deviation of a Gaussian policy, in its action units."""
+    """Initial log standard deviation of a Gaussian policy, in its units; a cloning start and --std replace it."""
     update_normaliser: bool = True
     """Keep updating the observation statistics from what the policy meets."""
     reuse: int = 1
