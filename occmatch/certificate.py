@@ -47,11 +47,12 @@ class Certificate:
 
     `gap` = primal - dual = fenchel + slackness + bellman; `relative_gap` = gap / `scale`,
     scale = max(|primal|, |dual|, lam / (1 - gamma)), the last being lam H of a policy with one nat in every state.
-    Without entropy there is <(rho + rho_E) / 2, |c|> in its place, what the terms that cancel are made of, and
-    |psi*(rho_E)|, what psi* is at a difference as large as the expert's measure (its mass, where psi is constant):
+    Without entropy there is <(rho + rho_E) / 2, |c - mean c|> in its place, what the terms that cancel are made of, and
+    |psi*(rho_E)|, what psi* is at a difference as large as the expert's measure, or its mass, where that is 0 or inf:
     where the expert can be matched, all the others vanish with the optimum (infinite values are left out).
     `flow_residual` is (1 - gamma) ||d - p0 - gamma P' rho||_1 of rho as claimed, `moved` = (1 - gamma) ||rho' -
-    rho||_1; both are shares of the whole mass. `rounding` bounds the floating-point error of `gap`, to first order.
+    rho||_1, `turned` = (1 - gamma) ||d' (pi - pi')||_1 of pi as claimed, pi' the policy and d' the visits of rho'; they
+    are shares of the whole mass. `rounding` bounds the floating-point error of `gap`, to first order.
     """
 
     primal: float
@@ -65,6 +66,7 @@ class Certificate:
     bellman: float
     flow_residual: float
     moved: float
+    turned: float
     lam: float
     method: str
 
@@ -83,11 +85,18 @@ class Certificate:
                       if not getattr(self, k) <= tolerance * scale]  # fmt: skip
         if self.gap < -max(self.rounding, tolerance * scale):
             found.append(f"gap: {self.gap:.3g} < 0, so that psi and psi* are not conjugate to each other")
+        if not self.rounding <= tolerance * scale:
+            found.append(
+                f"rounding: {self.rounding:.3g}, the costs or values are too large for float64 to tell "
+                "(certificate_interval can)"
+            )
         if not self.flow_residual <= tolerance:
             found.append(
                 f"flow_residual: {self.flow_residual:.3g}, rho is no occupancy measure of this MDP "
                 "(another MDP, another scale, or not converged)"
             )
+        if not self.turned <= tolerance:
+            found.append(f"turned: {self.turned:.3g}, pi is not the policy of rho where that goes")
         return tuple(found)
 
     def holds(self, tolerance: float = 1e-7) -> bool:
@@ -104,6 +113,7 @@ class Certificate:
             ("  bellman", f"{self.bellman:.3e}", "-min(T V - V) / (1 - gamma)"),
             ("flow residual", f"{self.flow_residual:.3e}", "of rho as claimed, share of its mass"),
             ("moved", f"{self.moved:.3e}", "by projection through the policy, share of its mass"),
+            ("turned", f"{self.turned:.3e}", "pi as claimed from the policy of rho, share of the mass"),
         ]
         head = f"certificate of {self.method}, lam = {self.lam:g}"
         return "\n".join([head, *(f"  {name:<14}{value:>23}  {note}" for name, value, note in rows)])
@@ -112,7 +122,8 @@ class Certificate:
 def certify(
     mdp: MDP, rho_E: FloatArray, psi: Regulariser, candidate: Candidate, lam: float | None = None
 ) -> Certificate:
-    """Judge (rho, cost or margin, V) of a candidate [S, A], [S, A], [S] by primal and dual bounds; see the module.
+    """Judge rho [S, A], cost or margin [S, A], V [S] and pi [S, A] of a candidate by primal and dual bounds; see the
+    module.
 
     `lam` defaults to the candidate's own. A cost off the domain of psi by rounding is repaired; one further off has
     dual -inf. Raises ValueError where a shape is wrong or an entry is not finite, TypeError for a typed failure.
@@ -131,18 +142,20 @@ def certify(
         divergence = max(divergence, pairing + dual_psi)  # x is off the point by rounding; Fenchel and Young hold at x
     primal = negative_entropy + divergence
 
+    # A constant in V, which the dual does not see, would only cost digits: it goes out first, and comes back below.
+    level = float((V.max() + V.min()) / 2)
+    V, share = V - level, 1.0 - mdp.gamma
     TV = soft_backup(mdp, cost, V, lam)[0] if lam > 0.0 else hard_backup(mdp, cost, V)[0]
-    bellman = -float((TV - V).min()) / (1.0 - mdp.gamma)
+    bellman = -float((TV - V).min()) / share
     dual = float((mdp.p0 * V).sum()) - bellman + dual_psi
 
     # 0 log 0 = 0, also where the policy is zero.
     slackness = float((feasible * (q_values(mdp, cost, V) - V[:, None])).sum()) + negative_entropy
     gap = primal - dual
-    share = 1.0 - mdp.gamma
-    units = (lam / share,) if lam > 0.0 else (0.5 * float(((feasible + rho_E) * np.abs(cost)).sum()), _size(psi, rho_E))
+    units = (lam / share,) if lam > 0.0 else _sizes(psi, rho_E, feasible, cost)
     scale = max(abs(x) for x in (primal, dual, *units) if np.isfinite(x)) or 1.0
     rounding = (
-        primal_rounding(mdp, feasible, pi, V, lam)
+        primal_rounding(mdp, feasible, pi, V - bellman, lam)
         + psi_rounding(psi, cost, feasible, rho_E, divergence)
         + dual_rounding(mdp, cost, V, lam)
     )
@@ -154,10 +167,11 @@ def certify(
         scale=scale,
         rounding=rounding,
         fenchel=divergence - pairing - dual_psi,
-        slackness=slackness,
-        bellman=bellman,
+        slackness=slackness - level,
+        bellman=bellman + level,
         flow_residual=share * float(np.abs(claimed).sum()),
         moved=share * float(np.abs(feasible - rho).sum()),
+        turned=share * float((feasible.sum(axis=1)[:, None] * np.abs(claim.pi - pi)).sum()),
         lam=lam,
         method=candidate.method,
     )
@@ -165,12 +179,13 @@ def certify(
 
 @dataclass(frozen=True, eq=False)
 class Claim:
-    """What there is to judge, checked: rho_E, rho and cost [S, A], V [S], and lam."""
+    """What there is to judge, checked: rho_E, rho, cost and pi [S, A], V [S], and lam."""
 
     rho_E: FloatArray
     rho: FloatArray
     cost: FloatArray
     V: FloatArray
+    pi: FloatArray
     lam: float
 
 
@@ -192,7 +207,8 @@ def read(mdp: MDP, rho_E: FloatArray, psi: Regulariser, candidate: Candidate, la
         cost = psi.loss.cost(checks.cost(mdp, candidate.margin, "candidate.margin"))
     if cost is None:
         raise ValueError("candidate must hold a cost, or a margin where psi is a Surrogate, but has neither")
-    return Claim(rho_E, rho, checks.cost(mdp, cost, "candidate.cost"), V, lam)
+    pi = checks.cost(mdp, candidate.pi, "candidate.pi")
+    return Claim(rho_E, rho, checks.cost(mdp, cost, "candidate.cost"), V, pi, lam)
 
 
 def project(mdp: MDP, rho: FloatArray) -> tuple[FloatArray, FloatArray]:
@@ -210,9 +226,17 @@ def project(mdp: MDP, rho: FloatArray) -> tuple[FloatArray, FloatArray]:
     return d[:, None] * pi, claimed
 
 
-def _size(psi: Regulariser, rho_E: FloatArray) -> float:
-    """psi*(rho_E), of twice the expert's measure: finite for every f-divergence, which has the same support there.
+def _sizes(psi: Regulariser, rho_E: FloatArray, rho: FloatArray, cost: FloatArray) -> tuple[float, ...]:
+    """Units of a gap without entropy: psi* of twice the expert's measure, which has its support, and <(rho + rho_E) /
+    2, |c|> of the cost less its mean, as a constant may be one that psi does not see.
 
-    A psi* that is 0 or infinite has no size; costs of one are the unit then, as any multiple of the cost is as good.
+    A psi* that is 0 or infinite there has no size; costs of one are the unit then. Where psi* is an indicator they are
+    the only one: any multiple of the cost is as good, and so are many that differ from it by more than a constant.
     """
-    return float(rho_E.sum()) if is_indicator(psi) else psi.divergence(2.0 * rho_E, rho_E)
+    size = np.inf if is_indicator(psi) else psi.divergence(2.0 * rho_E, rho_E)
+    psi_unit = size if np.isfinite(size) and size != 0.0 else float(rho_E.sum())
+    if is_indicator(psi):
+        return (psi_unit,)
+    weights = 0.5 * (rho + rho_E)
+    mean = float((weights * cost).sum() / weights.sum())
+    return psi_unit, float((weights * np.abs(cost - mean)).sum())

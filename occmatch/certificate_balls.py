@@ -23,7 +23,7 @@ import numpy as np
 from flint import arb
 
 from occmatch.checks import FloatArray
-from occmatch.losses import SmoothedHinge
+from occmatch.losses import Exponential, ExponentialLinear, Logistic, Loss, SmoothedHinge
 from occmatch.regularisers import Box, FDivergence, L2Ball, Quadratic, Regulariser, Simplex, Surrogate
 
 Ball = Any  # flint.arb, which has no type stubs
@@ -88,15 +88,15 @@ def _exponential_linear_value(c: Ball) -> Ball:
     return w.log() - 1 / w
 
 
-LOSS_ENTRIES: dict[str, Entry] = {
-    "logistic": Entry(
+LOSS_ENTRIES: dict[type[Loss], Entry] = {  # a class derived from one of them may mean another loss
+    Logistic: Entry(
         lambda p, q: p * (p / (p + q)).log() + q * (q / (p + q)).log(),
         lambda c: (-c.expm1()).log(),
         0.0,
         lambda: arb(0),
     ),
-    "exponential": Entry(lambda p, q: -2 * (p * q).sqrt(), lambda c: 1 / c, 0.0, lambda: arb(0)),
-    "exponential_linear": Entry(lambda p, q: (p - q) * (p / q).log() - p - q, _exponential_linear_value, np.inf, None),
+    Exponential: Entry(lambda p, q: -2 * (p * q).sqrt(), lambda c: 1 / c, 0.0, lambda: arb(0)),
+    ExponentialLinear: Entry(lambda p, q: (p - q) * (p / q).log() - p - q, _exponential_linear_value, np.inf, None),
 }
 
 DIVERGENCE_ENTRIES: dict[str, Entry] = {
@@ -141,9 +141,9 @@ def _entrywise(entry: Entry, upper_slope: Ball) -> Form:
 
 def _surrogate(psi: Surrogate) -> Form | None:
     loss = psi.loss
-    if isinstance(loss, SmoothedHinge):
+    if type(loss) is SmoothedHinge:
         return _entrywise(Entry(_hinge_risk(loss.tau), _hinge_value(loss.tau), 0.0, lambda: arb(0)), arb(0))
-    entry = LOSS_ENTRIES.get(loss.name)
+    entry = LOSS_ENTRIES.get(type(loss))
     return None if entry is None else _entrywise(entry, arb(entry.upper))
 
 

@@ -83,7 +83,7 @@ def enclose(
 
 def _form(psi: Regulariser) -> Form:
     for kind, form in FORMS.items():
-        if isinstance(psi, kind):
+        if type(psi) is kind:  # a class of one's own that derives from it may have changed what it means
             found = form(psi)
             if found is not None:
                 return found

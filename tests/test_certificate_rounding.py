@@ -10,7 +10,7 @@ from flint import arb, ctx
 import occmatch as om
 from occmatch.certificate_balls import DIVERGENCE_ENTRIES, ball
 from occmatch.certificate_interval import enclose
-from occmatch.regularisers import GENERATORS, REGISTERED
+from occmatch.regularisers import GENERATORS, REGISTERED, Lipschitz, transition_metric
 
 # A handful of elementary operations, each of two units in the last place; logarithms of masses multiply by up to log m.
 FEW = 16 * np.finfo(float).eps
@@ -72,4 +72,13 @@ def test_a_match_without_entropy_holds_and_half_of_one_does_not(name: str, solve
     if name == "expression":  # blind to differences below one: a policy astray is optimal too
         return
     astray = 0.5 * om.policy(rho_E) + 0.5 * random_policy(mdp, rng)
-    assert not om.certify(mdp, rho_E, psi, replace(candidate, rho=om.occupancy(mdp, astray))).holds()
+    assert not om.certify(mdp, rho_E, psi, replace(candidate, rho=om.occupancy(mdp, astray), pi=astray)).holds()
+
+
+@pytest.mark.parametrize("solve", [om.match, om.irl])
+def test_without_entropy_a_matched_expert_holds_where_psi_has_no_size(solve):
+    mdp = om.MDP(np.ones((1, 2, 1)), [1.0], 0.0)
+    rho_E = om.occupancy(mdp, np.array([[0.3, 0.7]]))
+    psi = Lipschitz(transition_metric(mdp))
+    found = om.certify(mdp, rho_E, psi, solve(mdp, rho_E, psi, lam=0.0))
+    assert found.holds() and found.scale >= rho_E.sum()

@@ -1,0 +1,85 @@
+"""Claims made to pass the certificate without being optimal, and what it says of them."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from corner_mdps import random_policy
+
+import occmatch as om
+from occmatch.certificate_interval import enclose
+from occmatch.losses import LOSSES, Logistic
+from occmatch.regularisers import Constant, Lipschitz, Surrogate, transition_metric
+
+
+def problem():
+    """(mdp, rho_E, rng) with a random expert."""
+    rng = np.random.default_rng(0)
+    mdp = om.examples.garnet(8, 3, 3, 0.9, rng)
+    return mdp, om.occupancy(mdp, random_policy(mdp, rng)), rng
+
+
+@pytest.mark.parametrize("V", [2.0**40, 2.0**60, 5e16, 1e150])
+def test_a_wrong_answer_does_not_hold_for_a_large_V(V):
+    """Whose rounding hides the gap from float64, though not from the certificate's own statement of it."""
+    mdp, rho_E, rng = problem()
+    psi, pi = Surrogate(LOSSES["logistic"], rho_E), random_policy(mdp, rng)
+    claim = replace(
+        om.match(mdp, rho_E, psi, 0.5),
+        rho=om.occupancy(mdp, pi), pi=pi, cost=np.full(mdp.shape, -1.0), margin=None,
+    )  # fmt: skip
+    assert not om.certify(mdp, rho_E, psi, claim).holds(1e-3)
+    for flat in (np.full(mdp.S, V), V * rng.random(mdp.S)):
+        assert not om.certify(mdp, rho_E, psi, replace(claim, V=flat)).holds(1e-3)
+
+
+def test_a_policy_that_is_not_that_of_rho_is_told():
+    mdp, rho_E, _ = problem()
+    psi = Surrogate(LOSSES["logistic"], rho_E)
+    candidate = om.match(mdp, rho_E, psi, 0.5)
+    found = om.certify(mdp, rho_E, psi, replace(candidate, pi=np.eye(mdp.A)[np.zeros(mdp.S, dtype=int)]))
+    assert [fault.split(":")[0] for fault in found.faults()] == ["turned"] and 0 < found.turned <= 2
+    assert om.certify(mdp, rho_E, psi, candidate).turned <= 1e-11
+
+
+def test_without_entropy_no_constant_in_the_cost_makes_a_gap_small():
+    """A psi that does not see it leaves a claim free to make it as large as it likes."""
+    mdp = om.examples.garnet(5, 3, 5, 0.9, np.random.default_rng(0))
+    rng = np.random.default_rng(1)
+    rho_E, astray = (om.occupancy(mdp, rng.dirichlet(np.ones(3), 5)) for _ in range(2))
+    for psi in (Lipschitz(transition_metric(mdp)), Constant()):
+        for level in (0.0, 1e3, 1e9):
+            V = np.full(5, 10 * level)
+            claim = om.Candidate(astray, np.full(mdp.shape, level), V, om.policy(astray), 0.0, "astray")
+            assert not om.certify(mdp, rho_E, psi, claim).holds(1e-3), (psi, level)
+    costs = rng.random(mdp.shape) + 1e9
+    claim = om.Candidate(rho_E, costs, np.full(5, 1e10), om.policy(rho_E), 0.0, "any cost")
+    assert not om.certify(mdp, rho_E, Constant(), claim).holds(1e-3)
+
+
+class Namesake(om.OwnLoss):
+    """3 e^-m - m, under the name of another loss."""
+
+    def phi(self, m):
+        return 3 * np.exp(-m) - m
+
+    def dphi(self, m):
+        return -3 * np.exp(-m) - 1
+
+    def d2phi(self, m):
+        return 3 * np.exp(-m)
+
+
+class Twice(Logistic):
+    """A class that derives from a loss and keeps its name."""
+
+    def phi(self, m):
+        return 2 * super().phi(m)
+
+
+@pytest.mark.parametrize("loss", [Namesake("exponential_linear", np.inf), Twice()])
+def test_a_proof_goes_by_what_a_loss_is_and_not_by_its_name(loss):
+    mdp, rho_E, _ = problem()
+    candidate = om.match(mdp, rho_E, Surrogate(LOSSES["logistic"], rho_E), 0.5)
+    with pytest.raises(TypeError, match="no interval form exists for"):
+        enclose(mdp, rho_E, Surrogate(loss, rho_E), candidate)
