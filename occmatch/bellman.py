@@ -134,13 +134,14 @@ def rl(
     down to rounding (the default), or after `max_iter` linear solves; `RL.error` says which error was reached.
     `V0` [S] is a warm start: it saves steps, and changes the answer only where lam = 0 and actions tie.
     `progress` is called with a `Report` after each step; None shows a line on a terminal, False nothing (`progress`).
-    Raises ValueError for a cost that is not finite [S, A], or lam < 0.
+    Raises ValueError for a cost that is not finite [S, A], lam < 0, and where the two are so large that V overflows.
     """
     cost, lam = checks.cost(mdp, cost), checks.lam(lam)
     tol, max_iter = checks.lam(tol, "tol"), checks.count(max_iter, "max_iter")
     # A constant added to the cost adds a constant to V and nothing to pi; centred, less is lost to cancellation.  The
     # extremes of min_a c bound those of V*; penalties on single actions, and with them the centre of all costs, do not.
     least = cost.min(axis=1)
+    _refuse_overflow(mdp, cost, least, lam)
     centre = 0.5 * float(least.min()) + 0.5 * float(least.max())
     offset = centre / (1.0 - mdp.gamma)
     cost = cost - centre
@@ -155,6 +156,17 @@ def rl(
     V = found.centred(mdp.gamma) + offset
     error = found.radius(mdp.gamma) + 4.0 * EPS * float(np.abs(V).max())
     return RL(V, found.pi, mdp, float(error), found.iterations, found.method, lam)
+
+
+def _refuse_overflow(mdp: AnyMDP, cost: FloatArray, least: FloatArray, lam: float) -> None:
+    """ValueError unless doubles hold V, and a penalty less the centre of the costs."""
+    size = float(np.abs(least).max())
+    values = (size + lam * float(np.log(mdp.A))) / (1.0 - mdp.gamma)
+    if np.isinf(max(values, size + float(cost.max()))):
+        raise ValueError(
+            f"cost and lam must be so small that doubles hold (max_s |min_a cost(s, a)| + lam log A) / (1 - gamma), "
+            f"but |cost| is up to {np.abs(cost).max():g} and lam is {lam:g}"
+        )
 
 
 def _solve(mdp: AnyMDP, cost: FloatArray, lam: float, V: FloatArray, tol: float, max_iter: int, say: Say) -> Found:

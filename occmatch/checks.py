@@ -32,14 +32,10 @@ FLOW_SLACK = 1e-8
 class Process(Protocol):
     """What a check needs to know of an MDP."""
 
-    p0: FloatArray
-    gamma: float
-
     @property
     def S(self) -> int: ...
     @property
     def A(self) -> int: ...
-    def flow(self, rho: FloatArray) -> FloatArray: ...
 
 
 def real_array(x: ArrayLike, name: str, shape: tuple[int, ...] | None = None) -> FloatArray:
@@ -139,24 +135,8 @@ def state_vector(mdp: Process, V: ArrayLike, name: str = "V") -> FloatArray:
 
 
 def measure(mdp: Process, rho: ArrayLike, name: str = "rho") -> FloatArray:
-    """`rho` [S, A], finite and nonnegative; it need not satisfy the flow equations (see `occupancy_measure`)."""
+    """`rho` [S, A], finite and nonnegative; it need not satisfy the flow equations."""
     return nonnegative(real_array(rho, name, shape(mdp)), name)
-
-
-def occupancy_measure(mdp: Process, rho: ArrayLike, name: str = "rho") -> FloatArray:
-    """`rho` [S, A] in D = { rho >= 0 : sum_a rho(s, a) = p0(s) + gamma sum P(s|s', a) rho(s', a) }, up to rounding."""
-    array = measure(mdp, rho, name)
-    visits = array.sum(axis=1)
-    residual = np.abs(visits - mdp.p0 - mdp.gamma * mdp.flow(array))
-    worst = int(np.argmax(residual))
-    if residual[worst] > FLOW_SLACK * max(1.0, float(visits.max())):
-        raise ValueError(
-            f"{name} must be an occupancy measure of the MDP, but {name}[{worst}] sums to {visits[worst]:.10g} "
-            f"and p0 plus discounted inflow is off from that by {residual[worst]:.3g}. Likely causes: (a) it is "
-            f"estimated from finite data, and has to be projected (project_l2, project_kl); (b) it was normalised "
-            f"(its sum is {visits.sum():.10g}, not {1.0 / (1.0 - mdp.gamma):.10g}); (c) it is of another MDP"
-        )
-    return array
 
 
 def nonnegative(array: FloatArray, name: str) -> FloatArray:
@@ -194,6 +174,13 @@ def probability(value: float, name: str) -> float:
 def scalar(value: float, name: str) -> float:
     """A finite real number."""
     return float(real_array(value, name, ()))
+
+
+def generator(rng: np.random.Generator, name: str = "rng") -> np.random.Generator:
+    """A generator of NumPy, where a seed would have to be guessed to be one."""
+    if not isinstance(rng, np.random.Generator):
+        raise ValueError(f"{name} must be a numpy.random.Generator, but is {type(rng).__name__}")
+    return rng
 
 
 def count(value: int, name: str, least: int = 1) -> int:

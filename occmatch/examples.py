@@ -106,7 +106,7 @@ def river_swim(S: int = 6, gamma: float = 0.95) -> MDP:
     P[middle, 1, middle + 1], P[middle, 1, middle], P[middle, 1, middle - 1] = 0.35, 0.6, 0.05
     P[0, 1, 0], P[0, 1, 1] = 0.4, 0.6
     P[-1, 1, -1], P[-1, 1, -2] = 0.6, 0.4
-    return MDP(P, _initial(S, 0), gamma, grid_layout(1, S, ((0, -1), (0, 1))))
+    return MDP(P, np.eye(1, S)[0], gamma, grid_layout(1, S, ((0, -1), (0, 1))))
 
 
 def river_swim_cost(S: int = 6) -> FloatArray:
@@ -126,7 +126,7 @@ def garnet(S: int, A: int, branching: int, gamma: float, rng: np.random.Generato
 
     Their probabilities are the gaps between sorted uniforms; p0 is one more such row.
     """
-    S, A = checks.count(S, "S"), checks.count(A, "A")
+    S, A, rng = checks.count(S, "S"), checks.count(A, "A"), checks.generator(rng)
     branching = checks.count(branching, "branching")
     if branching > S:
         raise ValueError(f"branching must be at most S = {S}, but is {branching}")
@@ -138,15 +138,6 @@ def garnet(S: int, A: int, branching: int, gamma: float, rng: np.random.Generato
     p0 = np.zeros(S)
     p0[to[-1]] = gaps[-1]
     return MDP(P, p0, gamma)
-
-
-def _initial(S: int, start: int | None) -> FloatArray:
-    """p0 [S]: all mass on `start`, or uniform for None."""
-    if start is None:
-        return np.full(S, 1.0 / S)
-    p0 = np.zeros(S)
-    p0[checks.state(S, start, "start")] = 1.0
-    return p0
 
 
 def _distinct(rows: int, k: int, S: int, rng: np.random.Generator) -> np.ndarray:

@@ -33,8 +33,9 @@ def gridworld(n: int, m: int | None = None, *, slip: float = 0.1, gamma: float =
 
 def gridworld_cost(mdp: MDP, goal: int | None = None, step: float = 1.0) -> FloatArray:
     """`step` for every action outside state `goal` (default: the last state), 0 in it [S, A]."""
-    goal = mdp.S - 1 if goal is None else checks.state(mdp.S, goal, "goal")
-    cost = np.full(mdp.shape, checks.scalar(step, "step"))
+    S, A = checks.shape(mdp)
+    goal = S - 1 if goal is None else checks.state(S, goal, "goal")
+    cost = np.full((S, A), checks.scalar(step, "step"))
     cost[goal] = 0.0
     return cost
 
@@ -55,7 +56,7 @@ def maze_walls(n: int, m: int | None = None, *, doors: float = 0.0, rng: np.rand
     """
     rows = checks.count(n, "n")
     columns = rows if m is None else checks.count(m, "m")
-    doors = checks.probability(doors, "doors")
+    doors, rng = checks.probability(doors, "doors"), checks.generator(rng)
     room = np.arange(rows * columns).reshape(rows, columns)
     one = np.concatenate([room[:, :-1].reshape(-1), room[:-1].reshape(-1)])
     two = np.concatenate([room[:, 1:].reshape(-1), room[1:].reshape(-1)])
@@ -100,7 +101,7 @@ def lake_holes(n: int, *, frozen: float = 0.8, rng: np.random.Generator) -> np.n
 
     The corners (0, 0) and (n - 1, n - 1) are the start and the goal, as in Gymnasium's `generate_random_map`.
     """
-    n, frozen = checks.count(n, "n", least=2), checks.probability(frozen, "frozen")
+    n, frozen, rng = checks.count(n, "n", least=2), checks.probability(frozen, "frozen"), checks.generator(rng)
     for _ in range(1_000):
         holes = rng.random((n, n)) >= frozen
         holes[0, 0] = holes[-1, -1] = False
@@ -177,6 +178,7 @@ def _open(n: int, m: int | None, slip: float) -> tuple[np.ndarray, FloatArray]:
 
 
 def _start(S: int, start: int | None) -> FloatArray:
+    """p0 [S]: all mass on `start`, or uniform for None."""
     if start is None:
         return np.full(S, 1.0 / S)
     p0 = np.zeros(S)

@@ -29,8 +29,8 @@ class CostClass(Protocol):
 
 
 def softmax(theta: ArrayLike) -> FloatArray:
-    """pi [S, A] of the parameters `theta` [S, A]; safe for any finite theta."""
-    return np.exp(_log_softmax(checks.real_array(theta, "theta")))
+    """pi [S, A] of the parameters `theta` [S, A]; safe for any finite theta, ValueError for another shape."""
+    return np.exp(_log_softmax(checks.real_axes(theta, "theta", "S", "A")))
 
 
 def cost_gradient(mdp: MDP, theta: ArrayLike, cost: ArrayLike) -> FloatArray:

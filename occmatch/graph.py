@@ -108,8 +108,10 @@ def from_networkx(graph: MultiDiGraph, gamma: float | None = None) -> MDP:
     """The MDP of a graph as `to_networkx` makes it; state s is the s-th node, whatever its name.
 
     Edges need `action` (0 .. A-1) and `probability`, nodes `p0` (0 if missing); `gamma` overrides the graph's own.
-    Raises ValueError naming the node or edge at fault.
+    Raises ValueError naming the node or edge at fault, and for anything but a directed graph.
     """
+    if not hasattr(graph, "is_directed") or not graph.is_directed():
+        raise ValueError(f"graph must be a directed graph of networkx, but is {type(graph).__name__}")
     number = {node: s for s, node in enumerate(graph.nodes)}
     p0 = [checks.scalar(start, f"p0 of node {node!r}") for node, start in graph.nodes(data="p0", default=0.0)]
     entries = []

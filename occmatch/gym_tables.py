@@ -35,7 +35,7 @@ def from_gymnasium(P: Table, gamma: float, *, p0: ArrayLike, layout: Layout | No
     S, A = _shape(P)
     row, to, weight, _, ended = _columns(P, S)
     terminal = np.zeros(S, dtype=bool)
-    terminal[to[ended]] = True
+    terminal[to[ended & (weight > 0.0)]] = True
     kept = ~terminal[row // A]
     ends = np.repeat(np.flatnonzero(terminal), A)
     rows = np.concatenate([row[kept], ends * A + np.tile(np.arange(A), terminal.sum())])
@@ -56,7 +56,7 @@ def gymnasium_cost(P: Table) -> FloatArray:
     S, A = _shape(P)
     row, to, weight, reward, ended = _columns(P, S)
     cost = -np.bincount(row, weights=weight * reward, minlength=S * A).reshape(S, A)
-    cost[np.unique(to[ended])] = 0.0
+    cost[np.unique(to[ended & (weight > 0.0)])] = 0.0
     return cost
 
 

@@ -27,6 +27,8 @@ class Limits:
 
     @staticmethod
     def of(mdp: MDP, budgets: Budgets) -> Limits:
+        if not isinstance(budgets, Iterable):
+            raise ValueError(f"budgets must be pairs (d, b), but is {type(budgets).__name__}")
         pairs = list(budgets)
         for k, pair in enumerate(pairs):
             if not isinstance(pair, Sequence) or len(pair) != 2:

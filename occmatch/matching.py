@@ -42,7 +42,11 @@ METHODS = ("newton", "program")
 # nearly deterministic and a cost class 1,000 times as large as lam; a psi* with a kink, or a lam next to nothing.
 _PROGRAM_STATES = 500
 
-# Gap, relative to the objective, beyond which Newton over a smooth psi* has lost its way.
+# 1 - gamma below which the rounding of gamma itself moves 1 / (1 - gamma) by a tenth and more, and I - gamma P may be
+# singular in doubles.
+_NEAREST_ONE = 1e-15
+
+# Gap, relative to the objective, beyond which Newton has lost its way.
 _LOST = 1e-8
 
 
@@ -66,6 +70,8 @@ def match(
     Raises ValueError for bad arguments, and for "newton" where psi has no such solver.
     """
     checks.explicit(mdp)
+    if 1.0 - mdp.gamma < _NEAREST_ONE:
+        raise ValueError(f"mdp.gamma must be at most 1 - {_NEAREST_ONE:g} for `match`, but is {mdp.gamma!r}")
     rho_E, psi = checks.measure(mdp, rho_E, "rho_E"), fitting(mdp, psi)
     same_expert(psi, rho_E)
     lam, chosen = checks.lam(lam), method is None
@@ -98,11 +104,10 @@ def match(
     found: Candidate | Infeasible
     with reporting(progress, f"matching on {mdp.S:,} states") as say:
         if cost_class is not None:
-            found, lost = interior(mdp, psi, cost_class, rho_E, lam, V0=near[1] if near else None, say=say)
+            found = interior(mdp, psi, cost_class, rho_E, lam, V0=near[1] if near else None, say=say)
         else:
             found = _smooth(part, psi, rho_E, lam, started, near, say)
-            lost = small and isinstance(found, Candidate) and not _gap(mdp, psi, rho_E, found) <= _LOST
-    if lost and small:
+    if small and isinstance(found, Candidate) and not _gap(mdp, psi, rho_E, found) <= _LOST:
         return _better(part, psi, rho_E, found)
     return found
 

@@ -90,8 +90,8 @@ def interior(
     max_iter: int = 150,
     V0: FloatArray | None = None,
     say: Say | None = None,
-) -> tuple[Candidate, bool]:
-    """(the candidate of a cost class, whether its gap is no good).
+) -> Candidate:
+    """The candidate of a cost class.
 
     Systems are K x K and dense with features, 2 S and sparse without. `V0` [S] starts the first RL(c); the coordinates
     of the cost start inside every constraint, whatever is known.
@@ -103,7 +103,7 @@ def interior(
         found = search.follow(lam, max_iter) or found
     whole = support(mdp, np.zeros(mdp.shape, dtype=bool))
     assert whole is not None
-    candidate = finish(
+    return finish(
         whole,
         psi,
         rho_E,
@@ -115,7 +115,6 @@ def interior(
         V0=found.best.answer.V,
         history=tuple(search.history),
     )
-    return candidate, not found.near(_NEAR)
 
 
 @dataclass(frozen=True, eq=False)

@@ -27,20 +27,27 @@ from occmatch.mdp import MDP
 from occmatch.occupancy import causal_entropy, occupancy, policy
 from occmatch.regularisers import FDivergence, Regulariser, Surrogate
 
-# Beyond what Clarabel reaches, so that it stops where it no longer progresses.
-_NEGLIGIBLE = 1e-14
-"""Share of the largest mass below which the expert's is left out where psi* would divide by it."""
+_FAINT = 1e-14
+"""Share of the largest mass below which the expert's is far below the solver's tolerance."""
 
+# Beyond what Clarabel reaches, so that it stops where it no longer progresses.
 TIGHT = {"tol_gap_abs": 1e-13, "tol_gap_rel": 1e-13, "tol_feas": 1e-13, "max_iter": 300}
 
 
 def negligible(psi: Regulariser, rho_E: FloatArray) -> np.ndarray:
-    """Mask [S, A] of pairs that psi* forbids but for a mass of the expert far below the solver's tolerance.
+    """Mask [S, A] of faint pairs (`_faint`) that the program leaves out.
 
     Their optimal mass is of the order of rho_E, and leaving it out costs no more; but where psi* is divided by rho_E
-    (chi-square) the solver's own error there would outweigh all the rest.
+    (chi-square) the solver's own error there would outweigh all the rest. Where psi* is infinite without that mass
+    (exponential_linear) none is left out.
     """
-    tiny = (rho_E > 0) & (rho_E < _NEGLIGIBLE * rho_E.max(initial=0.0))
+    demanded = psi.divergence(np.zeros_like(rho_E), rho_E) == np.inf
+    return np.zeros(rho_E.shape, dtype=bool) if demanded else _faint(psi, rho_E)
+
+
+def _faint(psi: Regulariser, rho_E: FloatArray) -> np.ndarray:
+    """Mask [S, A] of pairs that psi* forbids but for a mass of the expert far below the solver's tolerance."""
+    tiny = (rho_E > 0) & (rho_E < _FAINT * rho_E.max(initial=0.0))
     if not tiny.any() or not isinstance(psi, Surrogate | FDivergence):
         return np.zeros(rho_E.shape, dtype=bool)
     return tiny & _without(psi, tiny).forbidden(np.where(tiny, 0.0, rho_E))
@@ -102,8 +109,9 @@ def program(
         rho=measure,
     )
     candidate = finished([np.where(left_out | (ruled_out & psi.forbidden(rho_E)), np.inf, c) for c in costs])
-    if left_out.any() and lam > 0:
-        candidate = finished([candidate.cost, _balanced(mdp, candidate, psi, rho_E, left_out)])
+    faint = _faint(psi, rho_E)
+    if faint.any() and lam > 0 and psi.smooth:  # the solver cannot tell what their cost is
+        candidate = finished([candidate.cost, _balanced(mdp, candidate, psi, rho_E, faint)])
     # The policy of the cost is the better one where the solver's measures are the less accurate of the two.
     if lam == 0:
         return candidate

@@ -43,7 +43,11 @@ def policy(rho: FloatArray) -> FloatArray:
     Raises ValueError for negative or non-finite entries, and for another number of dimensions.
     """
     rho = checks.nonnegative(checks.real_axes(rho, "rho", "S", "A"), "rho")
-    total = rho.sum(axis=1, keepdims=True)
+    with np.errstate(over="ignore"):
+        total = rho.sum(axis=1, keepdims=True)
+    if np.isinf(total).any():  # a row divided by its largest entry has the same policy, and a sum up to A
+        rho = np.where(np.isinf(total), rho / np.maximum(rho.max(axis=1, keepdims=True), 1.0), rho)
+        total = rho.sum(axis=1, keepdims=True)
     return np.divide(rho, total, out=np.full(rho.shape, 1.0 / rho.shape[1]), where=total > 0.0)
 
 

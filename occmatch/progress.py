@@ -43,7 +43,12 @@ Say = Callable[[str, int, float, Callable[[], np.ndarray]], None]
 
 @contextmanager
 def reporting(progress: Progress, title: str) -> Iterator[Say]:
-    """A function `say(method, iteration, error, V)` that calls `progress`, shows a line, or does nothing."""
+    """A function `say(method, iteration, error, V)` that calls `progress`, shows a line, or does nothing.
+
+    ValueError for a `progress` that is no function, bool or None.
+    """
+    if not (progress is None or isinstance(progress, bool) or callable(progress)):
+        raise ValueError(f"progress must be a function, True, False or None, but is {progress!r}")
     start = time.perf_counter()
     if callable(progress):
         yield lambda method, iteration, error, V: _call(progress, method, iteration, error, start, V)

@@ -32,18 +32,24 @@ _MAX_STEPS = 500
 # Below this relative change of every entry Newton's method on relative entropy converges without a line search.
 _PURE_NEWTON = 0.1
 
+# An entry that ends at zero falls to 1/x beside a dual of size x: beyond this their quotient overflows.
+_LARGEST = 1e150
+
 # The least normal number stands for entries that fall below it: they would be zero, and their logarithm infinite.
 _LEAST, _EPS = np.finfo(np.float64).tiny, np.finfo(np.float64).eps
 
 
 def project_l2(mdp: MDP, x: ArrayLike) -> FloatArray:
-    """The rho in D nearest to `x` [S, A] in least squares; `x` may have entries of any sign.
+    """The rho in D nearest to `x` [S, A] in least squares, up to a relative rounding of x; entries may have any sign.
 
-    Raises ValueError for x that is not finite [S, A], and RuntimeError where rounding keeps the iteration from D:
-    entries of x far larger than 1/(1-gamma), or gamma too near 1.
+    Raises ValueError for x that is not finite [S, A] or beyond 1e150 in size, and RuntimeError where gamma is so near 1
+    that rounding keeps the iteration from D.
     """
     checks.explicit(mdp)
     x = checks.cost(mdp, x, "x")
+    if np.abs(x).max() > _LARGEST:
+        s, a = np.unravel_index(int(np.argmax(np.abs(x))), x.shape)
+        raise ValueError(f"x[{s}, {a}] must be at most {_LARGEST:g} in size, but is {x[s, a]:g}")
     face, start = _face(mdp, np.ones(mdp.shape, dtype=bool))
     return _on_face(mdp, face, least_squares(*_flow_equations(mdp, face), x[face], start[face]))
 

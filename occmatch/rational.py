@@ -81,8 +81,9 @@ def occupancy(mdp: RationalMDP, pi: fmpq_mat) -> fmpq_mat:
 
 
 def value(mdp: RationalMDP, pi: fmpq_mat, cost: fmpq_mat) -> fmpq_mat:
-    """V [S, 1] = (I - gamma P_pi)^-1 sum_a pi c, exactly, for `cost` [S, A]."""
+    """V [S, 1] = (I - gamma P_pi)^-1 sum_a pi c, exactly, for `cost` [S, A]; ValueError for another shape."""
     _check_policy(mdp, pi)
+    _check_shape(mdp, cost, "cost")
     expected = [sum((pi[s, a] * cost[s, a] for a in range(mdp.A)), fmpq(0)) for s in range(mdp.S)]
     return _system(mdp, pi).solve(fmpq_mat(mdp.S, 1, expected))
 
@@ -115,9 +116,13 @@ def _system(mdp: RationalMDP, pi: fmpq_mat) -> fmpq_mat:
     return identity - mdp.gamma * (choose * mdp.P)
 
 
+def _check_shape(mdp: RationalMDP, x: fmpq_mat, name: str) -> None:
+    if (x.nrows(), x.ncols()) != (mdp.S, mdp.A):
+        raise ValueError(f"{name} must have shape {(mdp.S, mdp.A)}, but has shape {(x.nrows(), x.ncols())}")
+
+
 def _check_policy(mdp: RationalMDP, pi: fmpq_mat) -> None:
-    if (pi.nrows(), pi.ncols()) != (mdp.S, mdp.A):
-        raise ValueError(f"pi must have shape {(mdp.S, mdp.A)}, but has shape {(pi.nrows(), pi.ncols())}")
+    _check_shape(mdp, pi, "pi")
     for s, total in enumerate(_row_sums(pi)):
         least = min(pi[s, a] for a in range(mdp.A))
         if total != 1 or least < 0:

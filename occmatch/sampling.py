@@ -46,6 +46,7 @@ def sample_trajectories(
 ) -> Trajectories:
     """`episodes` independent trajectories of `horizon` steps: s_0 ~ p0, a_t ~ pi(.|s_t), s_{t+1} ~ P(.|s_t, a_t)."""
     checks.explicit(mdp)
+    checks.generator(rng)
     pi = checks.policy(mdp, pi)
     episodes, horizon = checks.count(episodes, "episodes"), checks.count(horizon, "horizon")
     S, A = mdp.shape

@@ -85,7 +85,7 @@ def load_candidate(path: str | Path) -> Candidate:
             if name != "gradient" or name in data
         }
         return Candidate(
-            **_tables(path, data),
+            **({"cost": None} | _tables(path, data)),
             **numbers,
             method=str(_array(path, data, "method", 0, "U")),
             attained=bool(_array(path, data, "attained", 0, "b")),
@@ -99,6 +99,8 @@ def _tables(path: str | Path, data: Mapping[str, np.ndarray]) -> dict[str, np.nd
     """rho, cost, pi and V of a candidate and its margin, where it has one, checked as `certify` does."""
     shape = _array(path, data, "rho", 2).shape
     shapes = {"rho": shape, "cost": shape, "pi": shape, "V": shape[:1]}
+    if "margin" in data and "cost" not in data:  # the margin of a surrogate is a cost to `certify`
+        del shapes["cost"]
     arrays = {name: _array(path, data, name, len(shape)) for name, shape in shapes.items()}
     for name, array in arrays.items():
         checks.real_array(array, name, shapes[name])

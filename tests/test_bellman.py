@@ -93,6 +93,25 @@ def test_a_penalty_on_one_action_costs_the_others_no_digits(penalty, lam, tol):
     np.testing.assert_allclose(solved.pi[:, :2], allowed.pi, rtol=0, atol=1e-10)
 
 
+@pytest.mark.parametrize(
+    ("size", "lam"), [(1e308, 0.0), (1e308, 0.1), (-1e308, 0.0), (-1e308, 0.1), (1.0, 1e308), (1e307, 1e307)]
+)
+def test_values_that_overflow_are_refused(size, lam):
+    mdp = examples.garnet(6, 3, 2, 0.9, np.random.default_rng(0))
+    cost = size * np.random.default_rng(1).uniform(0.5, 1.0, size=mdp.shape)
+    with pytest.raises(ValueError, match="cost and lam must be so small that doubles hold"):
+        rl(mdp, cost, lam)
+
+
+@pytest.mark.parametrize("lam", [0.0, 0.1])
+def test_values_just_below_overflow_are_found(lam):
+    mdp = examples.garnet(6, 3, 2, 0.9, np.random.default_rng(0))
+    cost = np.random.default_rng(1).uniform(-1.0, 1.0, size=mdp.shape)
+    solved, small = rl(mdp, 1e307 * cost, 1e307 * lam), rl(mdp, cost, lam)
+    np.testing.assert_allclose(solved.V / 1e307, small.V, rtol=0, atol=1e-12)
+    assert np.isfinite(solved.error)
+
+
 @pytest.mark.parametrize("seed", range(12))
 @pytest.mark.parametrize("lam", [*LAMS, 1e6])
 def test_the_error_holds_for_costs_of_all_sizes_in_one_state(seed, lam):
@@ -278,6 +297,7 @@ def test_where_krylov_stalls_lu_has_the_last_word():
         (lambda mdp, c: rl(mdp, c, max_iter=0), "max_iter must be an integer of at least 1, but is 0"),
         (lambda mdp, c: rl(mdp, c, V0=np.zeros(3)), "V0 must have shape (4,), but has shape (3,)"),
         (lambda mdp, c: rl(mdp, c, tol=-1.0), "tol must be at least 0, but is -1"),
+        (lambda mdp, c: rl(mdp, c, progress=3), "progress must be a function, True, False or None, but is 3"),
         (lambda mdp, c: soft_backup(mdp, c, np.zeros(4), 0.0), "lam must be positive, but is 0"),
         (lambda mdp, c: hard_backup(mdp, c, np.zeros(5)), "V must have shape (4,), but has shape (5,)"),
         (lambda mdp, c: q_values(mdp, c, np.full(4, np.inf)), "V[0] must be finite, but is inf"),

@@ -170,6 +170,12 @@ def test_what_a_table_lists_of_an_end_does_not_matter():
     assert mdp.P.toarray()[4:].tolist() == [[0.0, 0.0, 1.0]] * 2
 
 
+def test_an_end_of_probability_zero_ends_nothing():
+    P = {0: {0: [(1.0, 1, -1.0, True), (0.0, 0, 0.0, True)]}, 1: {0: [(1.0, 1, 0.0, True)]}}
+    assert examples.from_gymnasium(P, 0.9, p0=[1.0, 0.0]).P.toarray().tolist() == [[0.0, 1.0], [0.0, 1.0]]
+    assert examples.gymnasium_cost(P).tolist() == [[1.0], [0.0]]
+
+
 @pytest.mark.parametrize("T", [1, 2, 5])
 def test_finite_horizon_is_backward_induction(T):
     mdp, rng = examples.garnet(6, 3, 2, 0.9, np.random.default_rng(3)), np.random.default_rng(4)
@@ -199,6 +205,8 @@ def test_stationary_cost_is_repeated_over_the_horizon():
         (lambda: examples.gridworld(3, start=9), "start must be a state in 0 .. 8, but is 9"),
         (lambda: examples.gridworld_cost(examples.gridworld(2), goal=4), "goal must be a state in 0 .. 3, but is 4"),
         (lambda: examples.garnet(3, 2, 4, 0.9, np.random.default_rng(0)), "branching must be at most S = 3, but is 4"),
+        (lambda: examples.garnet(3, 2, 2, 0.9, None), "rng must be a numpy.random.Generator, but is NoneType"),
+        (lambda: examples.gridworld_cost(3), "mdp must be an MDP or a MatrixFree, but is int"),
         (lambda: examples.river_swim(1), "S must be an integer of at least 2, but is 1"),
         (lambda: examples.finite_horizon(examples.puterman(), 0), "T must be an integer of at least 1, but is 0"),
         (lambda: examples.horizon_cost(np.zeros((2, 3, 2)), 3), "cost must have shape (S, A) or (3, S, A)"),

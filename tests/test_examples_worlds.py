@@ -176,6 +176,8 @@ QUEUE, RING = examples.tandem_queue(3), examples.two_state_chain()
             lambda: examples.tandem_queue_cost(RING),
             "mdp must have shape ((n + 1)^2, 4) as tandem_queue gives it, but",
         ),
+        (lambda: examples.maze_walls(3, rng=0), "rng must be a numpy.random.Generator, but is int"),
+        (lambda: examples.lake_holes(3, rng=0), "rng must be a numpy.random.Generator, but is int"),
         (
             lambda: examples.mountain_car_cost(QUEUE),
             "mdp must have shape (n^2 + 1, 3) as mountain_car gives it, but",

@@ -32,6 +32,23 @@ def test_matching_where_psi_star_all_but_forbids(name: str, share: float, method
     assert abs(om.certify(mdp, rho_E, psi, found).relative_gap) <= (OWN if method == "newton" else PROGRAM)
 
 
+@pytest.mark.parametrize("lam", [0.1, 1.0])
+@pytest.mark.parametrize("share", [1e-16, 1e-30, 1e-200])
+def test_the_program_keeps_a_mass_that_psi_star_demands(share: float, lam: float) -> None:
+    """exponential_linear is infinite where only the expert goes: left out, the pair cost a tenth of the objective."""
+    mdp, rho_E = expert_that_all_but_avoids(share)
+    psi = Surrogate(om.LOSSES["exponential_linear"], rho_E)
+    found = om.match(mdp, rho_E, psi, lam, "program")
+    assert abs(om.certify(mdp, rho_E, psi, found).relative_gap) <= PROGRAM
+
+
+def test_the_program_keeps_a_mass_that_psi_star_demands_of_an_expert_off_the_flow() -> None:
+    mdp, rho_E = expert_that_all_but_avoids(1e-16)
+    rho_E = rho_E * np.random.default_rng(1).uniform(0.5, 1.5, size=rho_E.shape)
+    psi = Surrogate(om.LOSSES["exponential_linear"], rho_E)
+    assert abs(om.certify(mdp, rho_E, psi, om.match(mdp, rho_E, psi, 0.0)).relative_gap) <= PROGRAM
+
+
 def test_the_gap_of_an_optimum_that_is_zero_without_entropy() -> None:
     """min_rho ||rho - rho_E||_1 = 0, attained by any shaping cost: what rounding leaves is no share of zero."""
     rng = np.random.default_rng(1)

@@ -102,6 +102,9 @@ def test_extreme_parameters_give_finite_gradients():
     ("call", "message"),
     [
         (lambda m, t: gradients.softmax([[np.nan, 0.0]]), "theta[0, 0] must be finite, but is nan"),
+        (lambda m, t: gradients.softmax(np.zeros((2, 0))), "theta must have shape (S, A), but has shape (2, 0)"),
+        (lambda m, t: gradients.softmax([0.0, 1.0]), "theta must have shape (S, A), but has shape (2,)"),
+        (lambda m, t: gradients.softmax(1.0), "theta must have shape (S, A), but has shape ()"),
         (lambda m, t: gradients.entropy_gradient(m, t[:1]), "theta must have shape (2, 2), but has shape (1, 2)"),
         (lambda m, t: gradients.cost_gradient(m, t, t[0]), "cost must have shape (2, 2), but has shape (2,)"),
         (lambda m, t: gradients.saddle_gradient(m, t, t, -1.0), "lam must be at least 0, but is -1"),

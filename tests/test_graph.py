@@ -112,6 +112,13 @@ def test_bad_graphs_are_named():
         graph.from_networkx(G)
 
 
+@pytest.mark.parametrize("make", [nx.MultiGraph, nx.Graph, list])
+def test_what_has_no_directions_is_no_mdp(make):
+    chain = graph.to_networkx(examples.two_state_chain())
+    with pytest.raises(ValueError, match=f"graph must be a directed graph of networkx, but is {make.__name__}"):
+        graph.from_networkx(make(chain))
+
+
 @pytest.mark.parametrize("name", ["chain", "slippery grid"])
 @pytest.mark.parametrize("policy", [False, True])
 def test_drawing_shows_every_state_and_every_used_transition(name, policy):

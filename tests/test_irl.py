@@ -8,7 +8,7 @@ from occmatch.irl import dual, newton, program
 from occmatch.irl.dual import Problem
 from occmatch.irl.polish import polish
 from occmatch.losses import SmoothedHinge
-from occmatch.regularisers import REGISTERED, Box, Constant, FDivergence, L2Ball, Quadratic, Surrogate
+from occmatch.regularisers import REGISTERED, Box, Constant, FDivergence, L2Ball, Quadratic, Regulariser, Surrogate
 
 PROGRAM_GAP = 1e-7
 """Clarabel stops near relative 1e-8 in the cost; the gap is of second order in it, but of first at kinks of psi*."""
@@ -236,3 +236,95 @@ def test_newton_ends_where_a_kink_leaves_the_doubles(tau: float) -> None:
     for method, optimal in (("newton", False), ("program", True)):
         found = om.irl(mdp, rho_E, psi, 0.1, method, max_iter=20)
         assert om.certify(mdp, rho_E, psi, found).holds() == optimal
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize(
+    "name", ["fdivergence_kl", "fdivergence_chi2", "surrogate_exponential_linear", "surrogate_linear", "constant"]
+)
+def test_without_entropy_policies_keep_off_what_psi_star_forbids(name: str, seed: int) -> None:
+    """The program leaves 1e-13 on a pair that the expert never takes, where psi* is infinite: its policy was lost."""
+    rng = np.random.default_rng(seed)
+    mdp = om.examples.garnet(5, 2, 4, 0.9, rng)
+    pi_E = rng.dirichlet(np.ones(2), 5)
+    pi_E[0] = [0, 1]
+    rho_E = om.occupancy(mdp, pi_E)
+    psi = REGISTERED[name](mdp, rho_E)
+    found = om.irl(mdp, rho_E, psi, lam=0.0)
+    assert found.rho[0, 0] == 0.0
+    expect_certified(mdp, rho_E, psi, found, 1e-11)
+
+
+def test_newton_ends_where_it_arrives() -> None:
+    """Costs of pairs with next to no mass are left to rounding, and their decrement never fell to it: 2,001 steps."""
+    rng = np.random.default_rng(0)
+    mdp = om.examples.garnet(6, 3, 3, 0.9, rng)
+    rho_E = om.rl(mdp, rng.random(mdp.shape), 0.02).rho
+    psi = FDivergence("js", rho_E)
+    found = om.irl(mdp, rho_E, psi, method="newton")
+    assert found.iterations <= 20
+    expect_certified(mdp, rho_E, psi, found, NEWTON_GAP)
+
+
+@pytest.mark.parametrize("name", ["surrogate_logistic", "fdivergence_js"])
+def test_newton_damps_directions_without_curvature(name: str) -> None:
+    """Masses down to 1e-311 and almost no entropy: it took a cost change of 1e32 as a step, and ended far off."""
+    rng = np.random.default_rng(0)
+    mdp = om.examples.garnet(5, 3, 3, 0.9, rng)
+    rho_E = om.rl(mdp, rng.random(mdp.shape), 1e-3).rho
+    psi = REGISTERED[name](mdp, rho_E)
+    found = om.irl(mdp, rho_E, psi, 1e-4, "newton")
+    expect_certified(mdp, rho_E, psi, found, NEWTON_GAP)
+    assert (np.diff(found.history.dual) >= -NEWTON_GAP).all()
+
+
+class Hyperbolic(Regulariser):
+    """psi(c) = sum cosh(c) - 1, written as docs/own_psi.md says; holds a measure that has no part in it."""
+
+    smooth = True
+
+    def __init__(self, rho_E: np.ndarray | None = None) -> None:
+        if rho_E is not None:
+            self.rho_E = rho_E
+
+    def value(self, c: np.ndarray) -> float:
+        return float((np.cosh(c) - 1).sum())
+
+    def conjugate(self, x: np.ndarray) -> float:
+        return float((x * np.arcsinh(x) - np.hypot(x, 1) + 1).sum())
+
+    def best_cost(self, rho: np.ndarray, rho_E: np.ndarray) -> np.ndarray:
+        return np.arcsinh(rho - rho_E)
+
+    def repair(self, c: np.ndarray) -> np.ndarray:
+        return c
+
+    def grad(self, rho: np.ndarray, rho_E: np.ndarray) -> np.ndarray:
+        return np.arcsinh(rho - rho_E)
+
+    def hess_diag(self, rho: np.ndarray, rho_E: np.ndarray) -> np.ndarray:
+        return 1 / np.hypot(rho - rho_E, 1)
+
+    def dvalue(self, c: np.ndarray) -> np.ndarray:
+        return np.sinh(c)
+
+    def d2value(self, c: np.ndarray) -> np.ndarray:
+        return np.cosh(c)
+
+
+@pytest.mark.parametrize("holds", [False, True])
+@pytest.mark.parametrize("deterministic", [False, True])
+def test_newton_and_match_for_a_psi_class_of_ones_own(deterministic: bool, holds: bool) -> None:
+    mdp, rho_E = instance(3, deterministic)
+    psi = Hyperbolic(rho_E if holds else None)
+    for found in (om.irl(mdp, rho_E, psi, 0.5, "newton"), om.match(mdp, rho_E, psi, 0.5)):
+        expect_certified(mdp, rho_E, psi, found, NEWTON_GAP)
+
+
+def test_without_entropy_an_exact_match_is_the_expert() -> None:
+    """The only policy with a finite psi*; that of the multipliers misses it by more than rounding."""
+    rng = np.random.default_rng(18)
+    mdp = om.examples.garnet(12, 3, 4, 0.5, rng)
+    rho_E = om.occupancy(mdp, rng.dirichlet(np.full(3, 0.1), 12))
+    psi = Surrogate(om.LOSSES["linear"], rho_E)
+    expect_certified(mdp, rho_E, psi, om.irl(mdp, rho_E, psi, lam=0.0), NEWTON_GAP)

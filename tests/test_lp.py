@@ -144,6 +144,7 @@ WRONG = {
     "cost with nan": (lambda: lp.optimal_control_dual(GARNET, np.full((20, 4), np.nan)), "cost[0, 0] must be finite"),
     "policy's cost": (lambda: lp.deterministic_policy(GARNET, np.zeros(3)), "cost must have shape (20, 4)"),
     "no pair": (lambda: lp.optimal_control(GARNET, np.zeros((20, 4)), budgets=[3.0]), "budgets[0] must be a pair"),
+    "no budgets": (lambda: lp.optimal_control(GARNET, np.zeros((20, 4)), budgets=None), "budgets must be pairs (d, b)"),
     "budget's shape": (
         lambda: lp.optimal_control(GARNET, np.zeros((20, 4)), budgets=[(np.zeros((20, 4)), 1.0), (np.zeros(3), 1.0)]),
         "budgets[1][0] must have shape (20, 4)",

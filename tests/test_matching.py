@@ -12,7 +12,7 @@ from occmatch.losses import LOSSES, SmoothedHinge
 from occmatch.losses_own import OwnLoss
 from occmatch.matching import has_newton
 from occmatch.matching_newton import derivatives
-from occmatch.regularisers import REGISTERED, Box, Constant, FDivergence, L2Ball, Simplex, Surrogate
+from occmatch.regularisers import REGISTERED, Box, Constant, FDivergence, L2Ball, Quadratic, Simplex, Surrogate
 
 # Rounding of a gap: 1e2 units in the last place times 1 / (1 - gamma) <= 1e2.
 OPTIMAL = 1e-11
@@ -279,3 +279,21 @@ def test_a_loss_of_ones_own_that_newton_loses_is_answered_all_the_same():
     answers = [om.match(mdp, rho_E, psi, 1e-13, method) for method in (None, "newton")]
     assert gap(mdp, rho_E, psi, answers[1]) > PROGRAM
     np.testing.assert_array_equal(answers[0].rho, answers[1].rho)
+
+
+def test_a_class_that_the_interior_point_all_but_solves_takes_the_program():
+    """One action a state, two costs: a relative gap of 4e-7 was kept where the program leaves none."""
+    mdp = om.MDP(np.array([[[0.0, 1.0]], [[1.0, 0.0]]]), [1.0, 0.0], 0.9)
+    rho_E = np.array([[8.0], [2.0]])
+    assert om.certify(mdp, rho_E, Simplex(), om.match(mdp, rho_E, Simplex(), 1e-4)).holds(1e-8)
+
+
+@pytest.mark.parametrize("psi", [Box(), Quadratic(), Constant()], ids=lambda psi: type(psi).__name__)
+def test_a_gamma_next_to_one_is_refused(psi):
+    """It ended in SuperLU's "Factor is exactly singular", in an array of infs, or in a wrong answer "infeasible"."""
+    gamma = np.nextafter(1.0, 0.0)
+    mdp = om.MDP(np.full((2, 2, 2), 0.5), [1.0, 0.0], gamma)
+    rho_E = np.full((2, 2), 0.25 / (1 - gamma))
+    with pytest.raises(ValueError) as error:
+        om.match(mdp, rho_E, psi)
+    assert str(error.value) == "mdp.gamma must be at most 1 - 1e-15 for `match`, but is 0.9999999999999999"

@@ -175,13 +175,3 @@ def test_real_numbers_of_every_type_are_taken():
     for x in ([Fraction(1, 2), 1], np.float32([0.5, 1]), [0.5, True], unmasked, np.array([0.5, 1], object)):
         assert checks.real_array(x, "c").tolist() == [0.5, 1.0]
         assert type(checks.real_array(x, "c")) is np.ndarray
-
-
-def test_occupancy_measure_check_accepts_D_and_names_what_is_outside():
-    mdp = examples.gridworld(2, gamma=0.5)
-    rho = np.full(mdp.shape, 0.125)  # uniform p0 and doubly stochastic moves: visits are 1/4 / (1 - gamma) each
-    assert (checks.occupancy_measure(mdp, rho) == rho).all()
-    with pytest.raises(
-        ValueError, match=r"rho_E must be an occupancy measure.*rho_E\[\d\] sums to 0.25.*sum is 1, not 2"
-    ):
-        checks.occupancy_measure(mdp, 0.5 * rho, "rho_E")

@@ -127,6 +127,14 @@ def test_tiny_rows_keep_their_digits():
     np.testing.assert_allclose(policy(rho), [[0.75, 0.25], [0.25, 0.75]], rtol=1e-13, atol=0)
 
 
+@pytest.mark.parametrize("A", [2, 3, 7])
+def test_rows_whose_sum_overflows_have_a_policy(A):
+    rho = np.ones((2, A))
+    rho[0] = np.finfo(float).max
+    np.testing.assert_allclose(policy(rho), np.full((2, A), 1 / A), rtol=4 * EPS, atol=0)
+    np.testing.assert_allclose(policy([[1e308, 1e308, 1.0]]), [[0.5, 0.5, 5e-309]], rtol=1e-13, atol=0)
+
+
 @pytest.mark.parametrize("dense_states", [0, 200])
 def test_visits_far_below_rounding_are_accurate_in_every_digit(dense_states, monkeypatch):
     """One chance in 1e20 to move on: d(s) = (1e-20 gamma)^s / prod(1 - gamma stay), known in closed form."""
@@ -152,6 +160,10 @@ def test_visits_far_below_rounding_are_accurate_in_every_digit(dense_states, mon
         (lambda mdp: causal_entropy(np.ones((2, 3, 2))), "rho must have shape (S, A), but has shape (2, 3, 2)"),
         (lambda mdp: causal_entropy(np.array([[np.nan, 1.0]])), "rho[0, 0] must be finite, but is nan"),
         (lambda mdp: flow_residual(mdp, np.ones((3, 2))), "rho must have shape (4, 4), but has shape (3, 2)"),
+        (
+            lambda mdp: sample_trajectories(mdp, np.full((4, 4), 0.25), 1, 1, 0),
+            "rng must be a numpy.random.Generator, but is int",
+        ),
         (lambda mdp: empirical(mdp, []), "trajectories must hold at least one, but are empty"),
         (lambda mdp: empirical(mdp, [([0], [0]), ([0, 4], [1, 1])]), "states of trajectory 1 must lie in 0 .. 3, but"),
         (lambda mdp: empirical(mdp, [([0, 1], [-1, 0])]), "actions of trajectory 0 must lie in 0 .. 3, but are -1 at"),
@@ -211,10 +223,11 @@ def test_empirical_measure_by_hand():
     assert empirical(mdp, iter(paths)) == pytest.approx(raw * 2 / 1.375, rel=1e-15)
 
 
-class Drawn:
+class Drawn(np.random.Generator):
     """A generator whose uniform numbers are all `u`."""
 
     def __init__(self, u):
+        super().__init__(np.random.PCG64(0))
         self.u = u
 
     def random(self, size):

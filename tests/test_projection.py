@@ -68,6 +68,23 @@ def test_least_squares_projection_is_optimal(name, target):
     assert ((rho - x) * rho).sum() - mdp.p0 @ best.V <= slack
 
 
+@pytest.mark.parametrize("size", [4e8, 4e9, 4e13, 4e16, 4e17, 4e30, 4e149])
+def test_least_squares_of_a_large_target_is_a_vertex(size):
+    mdp = MDP(np.ones((1, 2, 1)), [1.0], 0.9)
+    np.testing.assert_allclose(project_l2(mdp, [[size, 1.5 * size]]), [[0.0, 10.0]], rtol=0, atol=100 * EPS)
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("size", [1e10, 1e17, 1e100])
+def test_least_squares_of_a_large_target_is_the_best_policy_for_it(seed, size):
+    """Beyond some size the projection of t x is the measure of largest <rho, x>, where there is one: that of RL."""
+    rng = np.random.default_rng(seed)
+    mdp = examples.garnet(8, 3, 2, 0.9, rng)
+    x = rng.normal(size=mdp.shape)
+    best = rl(mdp, -x, lam=0.0).rho
+    np.testing.assert_allclose(project_l2(mdp, size * x), best, rtol=0, atol=1e3 * EPS / (1 - mdp.gamma))
+
+
 @pytest.mark.parametrize("name", [name for name, mdp in MDPS.items() if mdp.gamma < 0.99])
 @pytest.mark.parametrize("target", ["estimate", "wide", "in D"])
 def test_relative_entropy_projection_is_optimal(name, target):
@@ -212,6 +229,7 @@ def test_an_estimate_gets_closer_to_the_truth():
     [
         (lambda mdp: project_l2(mdp, np.ones(3)), "x must have shape (2, 2), but has shape (3,)"),
         (lambda mdp: project_l2(mdp, [[np.nan, 0], [0, 0]]), "x[0, 0] must be finite, but is nan"),
+        (lambda mdp: project_l2(mdp, [[0, 0], [0, -2e150]]), "x[1, 1] must be at most 1e+150 in size, but is -2e+150"),
         (lambda mdp: project_kl(mdp, [[1, 1], [1, -2]]), "x[1, 1] must be at least 0, but is -2"),
     ],
 )

@@ -104,12 +104,17 @@ def test_policy_of_an_unvisited_state_is_uniform():
     assert rational.policy(fmpq_mat(1, 2, [0, 0])) == fmpq_mat(1, 2, [fmpq(1, 2), fmpq(1, 2)])
 
 
+CERTAIN = fmpq_mat(2, 2, [1, 0, 1, 0])
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
         (lambda mdp: rational.occupancy(mdp, fmpq_mat(2, 2, [1, 0, fmpq(1, 2), fmpq(1, 3)])), "pi[1] must be a"),
         (lambda mdp: rational.occupancy(mdp, fmpq_mat(2, 2, [1, 0, 2, -1])), "has least entry -1 and sum 1"),
         (lambda mdp: rational.value(mdp, fmpq_mat(1, 2, [1, 0]), fmpq_mat(2, 2)), "pi must have shape (2, 2), but"),
+        (lambda mdp: rational.value(mdp, CERTAIN, fmpq_mat(2, 3)), "cost must have shape (2, 2), but has shape (2, 3)"),
+        (lambda mdp: rational.value(mdp, CERTAIN, fmpq_mat(1, 2)), "cost must have shape (2, 2), but has shape (1, 2)"),
         (lambda mdp: rational.to_rational(np.ones(3)), "x must be a matrix, but has shape (3,)"),
         (lambda mdp: rational.to_rational([[np.inf]]), "x[0, 0] must be finite, but is inf"),
         (lambda mdp: rational.rational_distributions([[0.4, 0.4]]), "x[0] must be a probability distribution"),

@@ -99,6 +99,12 @@ def test_cost_classes() -> None:
     assert Constant(FEATURES).divergence(RHO, RHO_E) == np.inf and Constant(FEATURES).divergence(RHO, RHO) == 0
 
 
+@pytest.mark.parametrize("size", [1e17, -1e17, 1e308])
+@pytest.mark.parametrize("rest", [[], [-1e308]])
+def test_the_projection_onto_the_simplex_of_large_entries(size: float, rest: list[float]) -> None:
+    assert project_simplex(np.array([size, size, *rest])).tolist() == [0.5, 0.5, *(0.0 for _ in rest)]
+
+
 def test_the_projection_onto_the_simplex_is_the_nearest_point() -> None:
     v = RNG.normal(size=5)
     w = project_simplex(v)
@@ -249,6 +255,8 @@ WRONG: list[tuple[Callable[[], object], str]] = [
         "shape (). Likely causes: (a) a sum over entries is missing; (b) the function is concave; (c) it is convex, "
         "but not written by cvxpy's rules",
     ),
+    (lambda: FDivergence("kl", RHO_E).value(np.zeros((1, 2))), "c must have shape (4, 3), but has shape (1, 2)"),
+    (lambda: Surrogate(LOSSES["logistic"], RHO_E).value(np.zeros(3)), "c must have shape (4, 3), but has shape (3,)"),
     (lambda: Expression(3), "fn must be a function of a cvxpy Variable, but is int"),
     *(
         (

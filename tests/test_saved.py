@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -57,6 +58,19 @@ def test_a_candidate_comes_back(mdp, tmp_path, changes):
     for name in ("rho", "cost", "V", "pi", "margin"):
         assert np.array_equal(getattr(back, name), getattr(made, name)) or getattr(made, name) is None
     assert (back.lam, back.method, back.attained, back.gradient) == (0.5, "x", made.attained, made.gradient)
+
+
+def test_a_candidate_of_a_margin_alone_comes_back_and_is_certified(mdp, tmp_path):
+    rho_E = om.occupancy(mdp, np.full(mdp.shape, 0.25))
+    psi = om.regularisers.Surrogate(om.LOSSES["logistic"], rho_E)
+    made = replace(om.match(mdp, rho_E, psi, 0.5), margin=np.zeros(mdp.shape), cost=None)
+    om.save(tmp_path / "c.npz", made)
+    back = om.load_candidate(tmp_path / "c.npz")
+    assert back.cost is None
+    assert om.certify(mdp, rho_E, psi, back).gap == om.certify(mdp, rho_E, psi, made).gap
+    om.save(tmp_path / "d.npz", replace(made, margin=None))
+    with pytest.raises(ValueError, match="cost must be an array of 2 dimensions, but is missing"):
+        om.load_candidate(tmp_path / "d.npz")
 
 
 def written(path, **arrays):

@@ -18,7 +18,7 @@ from theory.plain import softmax
 Array = np.ndarray
 
 WORTHLESS = 1e6
-"""Stands for a margin that is infinite or not a number: no order for the search, and no violation."""
+"""Minus this stands for a margin of -inf or NaN, which would give the search no order."""
 
 STARTS = 8
 """Random draws before the climb starts."""
@@ -33,14 +33,17 @@ def worst(
 ) -> float:
     """The largest margin(*arrays) found, arrays of `shapes` starting as normal draws of standard deviation `spread`.
 
-    A margin above 0 is a violation; `evaluations` bounds the calls. NaN and -inf count as -WORTHLESS.
+    A margin above 0 is a violation; `evaluations` bounds the calls. -inf counts as -WORTHLESS. Where any margin is
+    NaN the answer is NaN, which no tolerance admits.
     """
     sizes = [math.prod(shape) for shape in shapes]
-    ends = np.cumsum(sizes)[:-1]
+    ends, broken = np.cumsum(sizes)[:-1], False
 
     def below(x: Array) -> float:
+        nonlocal broken
         found = float(margin(*(part.reshape(shape) for part, shape in zip(np.split(x, ends), shapes, strict=True))))
-        return min(-found, WORTHLESS) if found == found else WORTHLESS
+        broken = broken or math.isnan(found)
+        return WORTHLESS if math.isnan(found) else min(-found, WORTHLESS)
 
     n = sum(sizes)
     start = min(spread * rng.normal(size=(STARTS, n)), key=below)
@@ -48,7 +51,7 @@ def worst(
     simplex = start + spread * np.vstack([np.zeros(n), np.eye(n)])
     options = {"maxfev": evaluations - STARTS, "initial_simplex": simplex}
     found = minimize(below, start, method="Nelder-Mead", options=options)
-    return -float(found.fun)
+    return math.nan if broken else -float(found.fun)
 
 
 def any_mdp(rows: Array, start: Array, gamma: float) -> MDP:

@@ -146,8 +146,15 @@ def test_the_search_finds_what_random_draws_miss(seed: int) -> None:
     assert worst(above, shapes, rng) > 0
 
 
-def test_the_search_survives_margins_without_a_value() -> None:
+def test_the_search_survives_margins_of_minus_infinity() -> None:
     def above(x: np.ndarray) -> float:
-        return -np.inf if x[0] < 0 else (np.nan if x[0] < 1 else -float((x[0] - 2) ** 2))
+        return -np.inf if x[0] < 1 else -float((x[0] - 2) ** 2)
 
     assert -1e-6 < worst(above, ((1,),), np.random.default_rng(0)) <= 0
+
+
+@pytest.mark.parametrize("after", [-1.0, np.nan])
+def test_a_margin_that_is_not_a_number_is_the_answer(after: float) -> None:
+    """Met once or always: a search that cannot judge a case has not passed it."""
+    margins = iter([-1.0, np.nan])
+    assert np.isnan(worst(lambda x: next(margins, after), ((1,),), np.random.default_rng(0)))

@@ -18,7 +18,7 @@ import numpy as np
 from occmatch.bellman import rl
 from occmatch.candidate import NoBestCost
 from occmatch.mdp import MDP
-from occmatch.occupancy import causal_entropy, occupancy
+from occmatch.occupancy import causal_entropy, occupancy, policy
 from occmatch.progress import Say
 from occmatch.regularisers import Regulariser, Surrogate
 
@@ -152,13 +152,13 @@ def best_cost(problem: Problem, costs: Iterable[Array]) -> tuple[Array, Array, A
     return max(found, key=lambda entry: entry[0])[1:]
 
 
-def best_policy(problem: Problem, policies: Iterable[Array]) -> tuple[Array, Array, float]:
-    """Of the policies, the one whose occupancy measure has the least primal value; with measure and value."""
+def best_policy(problem: Problem, policies: Iterable[Array], free: Array) -> tuple[Array, Array, float]:
+    """Of the policies, confined to `free` pairs [S, A], the one of least primal value; with its measure and value."""
     found = []
+    allowed = free | ~free.any(axis=1, keepdims=True)
     for pi in policies:
-        pi = np.where(problem.free | ~problem.free.any(axis=1, keepdims=True), pi, 0.0)
-        total = pi.sum(axis=1, keepdims=True)
-        pi = np.divide(pi, total, out=np.full_like(pi, 1 / pi.shape[1]), where=total > 0)
+        pi = np.where(allowed, pi, 0.0)
+        pi = policy(np.where(pi.any(axis=1, keepdims=True), pi, allowed))
         rho = occupancy(problem.mdp, pi)
         found.append((primal_value(problem, rho), pi, rho))
     value, pi, rho = min(found, key=lambda entry: entry[0])

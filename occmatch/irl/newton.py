@@ -16,7 +16,8 @@ the step is closed: r is orthogonal to shaping, dc = lam (r / rho - (sum_a r) / 
 
 The factors of that system fill in on graphs that are not narrow. From `DIRECT_STATES` states on the step comes from
 conjugate gradients on the Hessian (`krylov`), as accurate as it deserves to be: loose at first, tighter with each
-decrease of r.dc (Eisenstat & Walker 1996).
+decrease of r.dc (Eisenstat & Walker 1996). A direction that does not raise the dual is damped (Levenberg 1944): an
+expert whose masses are next to nothing leaves the Hessian without curvature there.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from scipy.sparse.linalg import splu
 
 from occmatch.irl.dual import Array, Outcome, Problem, Record, best_cost, dual_value, noise, primal_value
 from occmatch.irl.krylov import krylov_step, off_shaping
+from occmatch.irl.polish import moving
 from occmatch.irl.support import matches_exactly
 from occmatch.irl.weights import solve_weights
 from occmatch.occupancy import occupancy, policy
@@ -38,6 +40,10 @@ ARMIJO = 1e-4  # Nocedal & Wright (2006), section 3.1
 
 DIRECT_STATES = 200
 """Up to this many states sparse factors take milliseconds; at 500 states of a garnet they take 0.3 s, at 2,000 five."""
+
+LEAST_DAMPING, MOST_DAMPING, SHORTEST = 1e-16, 1e4, 1e-6
+"""What psi'' is raised by where a direction is no use, as a share of the largest mass: in steps of 100 from the first
+on, beyond the second no longer. A direction is no use where none of its lengths down to `SHORTEST` raises the dual."""
 
 LOOSEST, TIGHTEST = 0.1, 1e-7
 """Accuracy of steps by conjugate gradients: of the first, and of the last."""
@@ -67,13 +73,13 @@ def solve(problem: Problem, max_iter: int = 200, tol: float = 0.0) -> Outcome:
 def _solve_costs(problem: Problem, max_iter: int, tol: float) -> Outcome:
     mdp, psi, rho_E = problem.mdp, problem.psi, problem.rho_E
     exact = matches_exactly(psi)
-    # Where the expert has no mass, the dual increases in the cost up to the end of its range, and stays there.
-    held = ~problem.free if exact or isinstance(psi, Quadratic) else ~problem.free | (psi.rho_E == 0)
+    held = ~moving(problem)
     c, V, pi = best_cost(problem, _starts(problem, exact))
     rho = occupancy(mdp, pi)
     value, record, previous = dual_value(problem, c, V), Record(), np.inf
     shaping = _Shaping(problem) if exact else None
     tried: tuple[Array, ...] = (c,)
+    largest, damping = float(rho_E.max()), 0.0
     direct, forcing, before = mdp.S <= DIRECT_STATES, LOOSEST, np.inf
     for _ in range(max_iter + 1):
         r = np.where(held, 0.0, rho - rho_E - psi.dvalue(np.where(held, -1.0, c)))
@@ -87,29 +93,40 @@ def _solve_costs(problem: Problem, max_iter: int, tol: float) -> Outcome:
             with np.errstate(all="ignore"):
                 bend = np.where(held, 0.0, psi.d2value(np.where(held, -1.0, c)))
                 step = _step if direct else partial(krylov_step, rtol=forcing)
-                dc, dV = step(problem, r, pi, rho, bend, held)
-        if not np.isfinite(dc).all():  # psi'' leaves the range of doubles where a loss has all but a kink
-            break
-        decrement = float(np.vdot(r, dc))
-        forcing = float(np.clip(LOOSEST * np.sqrt(max(decrement, 0.0) / before), TIGHTEST, LOOSEST))
-        before = max(decrement, np.finfo(np.float64).tiny)
-        # Below the rounding of the objective only the gap shows progress, or the gradient where psi* is an indicator.
-        rounding = noise(problem, V)
-        settled = decrement <= rounding
-        left = size if exact else abs(primal - value)
-        if settled and (left <= 1e-15 * (1 + abs(value)) or left >= 0.5 * previous):
-            break
-        t = 1.0
-        while True:
-            trial = _move(problem, c, t * dc, held)
-            answer = problem.answer(trial, V + t * dV)
-            new = dual_value(problem, trial, answer[0])
-            if settled or new >= value + ARMIJO * t * decrement - rounding or t < 1e-12:
+                dc, dV = step(problem, r, pi, rho, bend + damping, held)
+        with np.errstate(all="ignore"):
+            decrement, summed = float(np.vdot(r, dc)), float(np.abs(r * dc).sum())
+        rounding, risen = noise(problem, V), False
+        # Where neither psi nor the policy has curvature to speak of, rounding makes the direction; and psi'' leaves the
+        # range of doubles where a loss has all but a kink.
+        if np.isfinite(dc).all() and decrement >= -rounding and np.finfo(np.float64).eps * summed <= rounding:
+            forcing = float(np.clip(LOOSEST * np.sqrt(max(decrement, 0.0) / before), TIGHTEST, LOOSEST))
+            before = max(decrement, np.finfo(np.float64).tiny)
+            # Below the rounding of the objective only the gap shows progress, or the gradient where psi* is an
+            # indicator. The decrement never gets there where costs of pairs with next to no mass are left to rounding.
+            settled = decrement <= rounding
+            left = size if exact else abs(primal - value)
+            arrived = settled or (not exact and left <= rounding)
+            if arrived and (left <= 1e-15 * (1 + abs(value)) or left >= 0.5 * previous):
                 break
-            t *= 0.5
+            t = 1.0
+            while True:
+                trial = _move(problem, c, t * dc, held)
+                answer = problem.answer(trial, V + t * dV)
+                new = dual_value(problem, trial, answer[0])
+                risen = new >= value + ARMIJO * t * decrement - rounding
+                if risen or settled or t < SHORTEST:
+                    break
+                t *= 0.5
+        if not risen:
+            if exact or damping > MOST_DAMPING * largest:
+                break
+            damping = max(100.0 * damping, LEAST_DAMPING * largest)
+            continue
+        damping = 0.01 * damping if damping > LEAST_DAMPING * largest else 0.0
         record.add(value, primal, size, t)
         problem.report("Newton", len(record.rows), primal - value, V)
-        previous = left if settled else np.inf
+        previous = left if arrived else np.inf
         last, c, (V, pi, rho), value = c, trial, answer, new
         tried = (last, c)
     return Outcome(tried, (pi,), len(record.rows), size, record.history())

@@ -22,6 +22,7 @@ from occmatch import cvx
 from occmatch.candidate import NoBestCost
 from occmatch.irl.dual import Array, Outcome, Problem
 from occmatch.irl.polish import polish, separable
+from occmatch.irl.support import matches_exactly
 from occmatch.occupancy import policy
 from occmatch.regularisers import Lipschitz, Regulariser
 
@@ -60,6 +61,8 @@ def solve(problem: Problem) -> Outcome | str:
     except NoBestCost:
         pass  # the multipliers are feasible only up to the solver's tolerance
     policies = [solution.pi, from_duals]
+    if problem.lam == 0 and matches_exactly(problem.psi):  # then no cost tells the policy, which is known
+        policies.append(policy(problem.rho_E))
     if separable(problem):
         V, rho = solution.V, solution.rho
         for _ in range(2):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 
+import numpy as np
+
 from occmatch import checks
 from occmatch.candidate import Candidate, Infeasible, NotAttained, Unbounded
 from occmatch.irl import dual
@@ -55,12 +57,14 @@ def irl(
     if isinstance(support, Unbounded):
         return support
     with reporting(progress, f"IRL on {mdp.S:,} states") as say:
-        problem = Problem(mdp, rho_E, psi, lam, support.free, say)
+        # Without entropy the costs of pairs without mass are finite, and to be found like all others.
+        free = support.free if lam > 0 else np.ones(mdp.shape, dtype=bool)
+        problem = Problem(mdp, rho_E, psi, lam, free, say)
         outcome = _run(problem, method, tol, max_iter, momentum)
     if not isinstance(outcome, Outcome):
         return outcome
     c, V, pi_c = dual.best_cost(problem, outcome.costs)
-    pi, rho, _ = dual.best_policy(problem, (*outcome.policies, pi_c))
+    pi, rho, _ = dual.best_policy(problem, (*outcome.policies, pi_c), support.free)
     if not support.attained:
         from occmatch.irl.failures import not_attained
 

@@ -42,7 +42,6 @@ class Support:
 
 def analyse(mdp: MDP, rho_E: Array, psi: Regulariser, lam: float) -> Support | Unbounded:
     """The support of the matching problem, or the ray along which its dual is unbounded."""
-    everything = Support(np.ones(mdp.shape, dtype=bool), np.zeros(mdp.shape))
     if isinstance(psi, Constant | Surrogate) and matches_exactly(psi):
         found = _exact(mdp, rho_E, psi)
     elif isinstance(psi, Constant):
@@ -53,9 +52,12 @@ def analyse(mdp: MDP, rho_E: Array, psi: Regulariser, lam: float) -> Support | U
         pairs = avoiding(mdp, rho_E, psi)
         found = pairs if isinstance(pairs, Unbounded) else Support(*pairs)
     else:
-        return everything
-    # Without entropy an action is ruled out by a finite cost, so only unboundedness matters.
-    return found if isinstance(found, Unbounded) or lam > 0 else everything
+        found = Support(np.ones(mdp.shape, dtype=bool), np.zeros(mdp.shape))
+    if isinstance(found, Unbounded) or lam > 0:
+        return found
+    # Without entropy an action is ruled out by a finite cost: the pairs that can carry mass are the same, but some cost
+    # attains the optimum.
+    return Support(found.free, np.zeros(mdp.shape))
 
 
 def matches_exactly(psi: Regulariser) -> bool:

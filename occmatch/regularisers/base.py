@@ -101,6 +101,14 @@ def measure(x: Array, name: str = "rho_E") -> Array:
     return x
 
 
+def shaped(c: Array, rho_E: Array) -> Array:
+    """c as float64, or ValueError where it has another shape than the expert's rho_E; infinite entries are let pass."""
+    c = np.asarray(c, dtype=np.float64)
+    if c.shape != rho_E.shape:
+        raise ValueError(f"c must have shape {rho_E.shape}, but has shape {c.shape}")
+    return c
+
+
 def fitting(mdp: MDP, psi: Any) -> Regulariser:
     """psi itself, or ValueError where it is no regulariser or an array in it has another shape than the MDP's."""
     if not isinstance(psi, Regulariser):

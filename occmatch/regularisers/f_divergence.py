@@ -22,6 +22,7 @@ from occmatch.regularisers.base import (
     mass_in_excess,
     measure,
     monotone_root,
+    shaped,
 )
 from occmatch.regularisers.generators import GENERATORS, Generator
 
@@ -47,7 +48,8 @@ class FDivergence(Regulariser):
         return self.name != "tv"
 
     def value(self, c: Array) -> float:
-        return -self._lower_terms(np.asarray(c, dtype=np.float64)) - float(np.vdot(self.rho_E, c))
+        c = shaped(c, self.rho_E)
+        return -self._lower_terms(c) - float(np.vdot(self.rho_E, c))
 
     def conjugate(self, x: Array) -> float:
         return self._conjugate(mass_in_excess(np.asarray(x, dtype=np.float64), self.rho_E))

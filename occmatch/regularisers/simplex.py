@@ -63,6 +63,9 @@ class Simplex(Regulariser):
 
 def project_simplex(v: Array) -> Array:
     """The point of the probability simplex nearest to v, by sorting (Held, Wolfe & Crowder 1974)."""
+    # A constant on all entries changes nothing; without it sums have the size of differences.
+    with np.errstate(over="ignore"):
+        v = np.asarray(v, dtype=np.float64) - np.max(v)
     u = np.sort(v, axis=None)[::-1]
     excess = (np.cumsum(u) - 1) / np.arange(1, u.size + 1)
     w = np.maximum(v - excess[np.count_nonzero(u > excess) - 1], 0.0)

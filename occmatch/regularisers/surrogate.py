@@ -25,6 +25,7 @@ from occmatch.regularisers.base import (
     mass_in_excess,
     measure,
     monotone_root,
+    shaped,
 )
 
 # Distance from the end of T that `repair` keeps: g grows as fast as its inverse there, and must leave room for a mass.
@@ -57,7 +58,7 @@ class Surrogate(Regulariser):
         return self.loss.best_margin(self._mass(rho, rho_E), self.rho_E)
 
     def value(self, c: Array) -> float:
-        c = np.asarray(c, dtype=np.float64)
+        c = shaped(c, self.rho_E)
         if (c > self.loss.upper).any():
             return np.inf
         seen = self.rho_E > 0
