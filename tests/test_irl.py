@@ -8,7 +8,7 @@ from occmatch.irl import dual, newton, program
 from occmatch.irl.dual import Problem
 from occmatch.irl.polish import polish
 from occmatch.losses import SmoothedHinge
-from occmatch.regularisers import REGISTERED, Box, Constant, FDivergence, L2Ball, Quadratic, Regulariser, Surrogate
+from occmatch.regularisers import REGISTERED, Box, Constant, FDivergence, L2Ball, Quadratic, Surrogate
 
 PROGRAM_GAP = 1e-7
 """Clarabel stops near relative 1e-8 in the cost; the gap is of second order in it, but of first at kinks of psi*."""
@@ -276,49 +276,6 @@ def test_newton_damps_directions_without_curvature(name: str) -> None:
     found = om.irl(mdp, rho_E, psi, 1e-4, "newton")
     expect_certified(mdp, rho_E, psi, found, NEWTON_GAP)
     assert (np.diff(found.history.dual) >= -NEWTON_GAP).all()
-
-
-class Hyperbolic(Regulariser):
-    """psi(c) = sum cosh(c) - 1, written as docs/own_psi.md says; holds a measure that has no part in it."""
-
-    smooth = True
-
-    def __init__(self, rho_E: np.ndarray | None = None) -> None:
-        if rho_E is not None:
-            self.rho_E = rho_E
-
-    def value(self, c: np.ndarray) -> float:
-        return float((np.cosh(c) - 1).sum())
-
-    def conjugate(self, x: np.ndarray) -> float:
-        return float((x * np.arcsinh(x) - np.hypot(x, 1) + 1).sum())
-
-    def best_cost(self, rho: np.ndarray, rho_E: np.ndarray) -> np.ndarray:
-        return np.arcsinh(rho - rho_E)
-
-    def repair(self, c: np.ndarray) -> np.ndarray:
-        return c
-
-    def grad(self, rho: np.ndarray, rho_E: np.ndarray) -> np.ndarray:
-        return np.arcsinh(rho - rho_E)
-
-    def hess_diag(self, rho: np.ndarray, rho_E: np.ndarray) -> np.ndarray:
-        return 1 / np.hypot(rho - rho_E, 1)
-
-    def dvalue(self, c: np.ndarray) -> np.ndarray:
-        return np.sinh(c)
-
-    def d2value(self, c: np.ndarray) -> np.ndarray:
-        return np.cosh(c)
-
-
-@pytest.mark.parametrize("holds", [False, True])
-@pytest.mark.parametrize("deterministic", [False, True])
-def test_newton_and_match_for_a_psi_class_of_ones_own(deterministic: bool, holds: bool) -> None:
-    mdp, rho_E = instance(3, deterministic)
-    psi = Hyperbolic(rho_E if holds else None)
-    for found in (om.irl(mdp, rho_E, psi, 0.5, "newton"), om.match(mdp, rho_E, psi, 0.5)):
-        expect_certified(mdp, rho_E, psi, found, NEWTON_GAP)
 
 
 def test_without_entropy_an_exact_match_is_the_expert() -> None:
