@@ -178,8 +178,8 @@ def results(lines: list[Line]) -> list[Result]:
 
 def unscored(line: Line) -> bool:
     """Whether a line has no score: nothing is known of its expert, or random actions return as much."""
-    expert = line.get("expert_return", 0.0)
-    return expert is None or (expert == line.get("random_return") and expert is not None)
+    expert = line.get("expert_return", np.nan)
+    return expert is None or expert == line.get("random_return")
 
 
 def _result(key: Key, lines: list[Line]) -> Result:
