@@ -190,9 +190,11 @@ def grid(
         if found.config.demos is None and demos.bundled(env) is None:
             have = ", ".join(e for e in TASKS if demos.bundled(e))
             raise ValueError(f"envs[{envs.index(env)}] must have bundled demonstrations, as {have} do, but is {env}")
-    for path, number in {(found.demonstrations(), found.config.trajectories) for found in cells}:
-        if not 1 <= number <= (have := episodes(path)):
-            raise ValueError(f"trajectories must be in 1..{have}, as {path} holds, but is {number}")
+    for found in cells:
+        path, number = found.demonstrations(), found.config.trajectories
+        most = episodes(path)
+        if not 1 <= number <= most:
+            raise ValueError(f"trajectories must be in 1..{most}, as {path} holds, but is {number}")
     return cells
 
 
