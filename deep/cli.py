@@ -4,14 +4,14 @@ import argparse
 import dataclasses
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Generic, TypeVar
 
 import torch
 import tyro
 
-from deep.config_values import check_names, from_dict
+from deep.config_values import check_names, differences, from_dict
 from deep.envs import SimulatorFault
 from deep.run import Interrupted, Run
 
@@ -90,19 +90,9 @@ def _refuse_import(env: str, given: str | None, folder: str) -> None:
 def _refuse_changes(config: Any, stored: Any, out: Path | None) -> None:
     if out is not None:
         raise ValueError("out must be left out with --resume, which continues in the run's own folder")
-    for name, new, old in _changes(config, stored):
+    for name, new, old in differences(config, stored):
         if name not in MAY_CHANGE:
             raise ValueError(f"{name} must stay {old} as in the resumed run, but is {new}")
-
-
-def _changes(config: Any, stored: Any, part: str = "") -> Iterator[tuple[str, Any, Any]]:
-    """(name, new, old) of each setting that differs, those of a part as part.name."""
-    for f in dataclasses.fields(config):
-        new, old = getattr(config, f.name), getattr(stored, f.name)
-        if dataclasses.is_dataclass(new) and type(new) is type(old):
-            yield from _changes(new, old, f"{part}{f.name}.")
-        elif new != old:
-            yield part + f.name, new, old
 
 
 def _refuse_read_only(folder: Path) -> None:

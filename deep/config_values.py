@@ -3,24 +3,32 @@
 import dataclasses
 import types
 import typing
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
 T = TypeVar("T")
 
 
-def as_flags(config: Any, defaults: Any, prefix: str = "--") -> list[str]:
+def differences(config: Any, other: Any, part: str = "") -> Iterator[tuple[str, Any, Any]]:
+    """(name, value, the other's value) of each setting that differs, those of a part as part.name."""
+    for f in dataclasses.fields(config):
+        mine, theirs = getattr(config, f.name), getattr(other, f.name)
+        if dataclasses.is_dataclass(mine):
+            yield from differences(mine, theirs, f"{part}{f.name}.")
+        elif mine != theirs:
+            yield part + f.name, mine, theirs
+
+
+def as_flags(config: Any, defaults: Any) -> list[str]:
     """The command-line flags that turn one configuration into another."""
     flags: list[str] = []
-    for f in dataclasses.fields(config):
-        new, old = getattr(config, f.name), getattr(defaults, f.name)
-        name = prefix + f.name.replace("_", "-")
-        if dataclasses.is_dataclass(new):
-            flags += as_flags(new, old, name + ".")
-        elif new != old and isinstance(new, bool):
-            flags.append(name if new else prefix + "no-" + f.name.replace("_", "-"))
-        elif new != old:
-            flags += [name, *(str(v) for v in (new if isinstance(new, tuple) else (new,)))]
+    for name, new, _ in differences(config, defaults):
+        part, dot, own = name.replace("_", "-").rpartition(".")
+        off = "no-" if new is False else ""
+        flags.append(f"--{part}{dot}{off}{own}")
+        if not isinstance(new, bool):
+            flags += [str(v) for v in (new if isinstance(new, tuple) else (new,))]
     return flags
 
 

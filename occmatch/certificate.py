@@ -233,10 +233,10 @@ def _sizes(psi: Regulariser, rho_E: FloatArray, rho: FloatArray, cost: FloatArra
     A psi* that is 0 or infinite there has no size; costs of one are the unit then. Where psi* is an indicator they are
     the only one: any multiple of the cost is as good, and so are many that differ from it by more than a constant.
     """
-    size = np.inf if is_indicator(psi) else psi.divergence(2.0 * rho_E, rho_E)
-    psi_unit = size if np.isfinite(size) and size != 0.0 else float(rho_E.sum())
+    mass = float(rho_E.sum())
     if is_indicator(psi):
-        return (psi_unit,)
+        return (mass,)
+    size = psi.divergence(2.0 * rho_E, rho_E)
     weights = 0.5 * (rho + rho_E)
     mean = float((weights * cost).sum() / weights.sum())
-    return psi_unit, float((weights * np.abs(cost - mean)).sum())
+    return size if np.isfinite(size) and size != 0.0 else mass, float((weights * np.abs(cost - mean)).sum())
