@@ -18,7 +18,7 @@ import numpy as np
 
 from occmatch import checks
 from occmatch.checks import FloatArray
-from occmatch.mdp import MDP, Layout
+from occmatch.mdp import MDP, Layout, check_layout
 
 # Two sums of the same S * A products in another order differ by rounding; a wrong transpose differs by far more.
 _SLACK = 1e-9
@@ -52,6 +52,7 @@ class MatrixFree:
         object.__setattr__(self, "gamma", checks.discount(self.gamma))
         object.__setattr__(self, "A", checks.count(self.A, "A"))
         object.__setattr__(self, "terms", checks.count(self.terms, "terms"))
+        check_layout(self.layout, self.shape)
         self._try()
 
     @property

@@ -45,6 +45,17 @@ class Layout:
     __hash__ = None
 
 
+def check_layout(layout: Layout | None, shape: tuple[int, int]) -> None:
+    """ValueError unless a layout has one cell a state and one move an action of an MDP of `shape` (S, A)."""
+    if not isinstance(layout, Layout | None):
+        raise ValueError(f"layout must be a Layout, but is {type(layout).__name__}")
+    if layout is not None and (len(layout.cells), len(layout.moves)) != shape:
+        raise ValueError(
+            f"layout must have one cell a state and one move an action, {shape}, "
+            f"but has {(len(layout.cells), len(layout.moves))}"
+        )
+
+
 def _places(places: ArrayLike, name: str) -> IntArray:
     """`places` as read-only integers [n, 2]."""
     array = checks.integers(places, name, "n", "2").copy()
@@ -76,11 +87,7 @@ class MDP:
         object.__setattr__(self, "P", kernel)
         object.__setattr__(self, "p0", initial)
         object.__setattr__(self, "gamma", checks.discount(self.gamma))
-        if self.layout is not None and (len(self.layout.cells), len(self.layout.moves)) != self.shape:
-            raise ValueError(
-                f"layout must have one cell a state and one move an action, {self.shape}, "
-                f"but has {(len(self.layout.cells), len(self.layout.moves))}"
-            )
+        check_layout(self.layout, self.shape)
 
     @property
     def S(self) -> int:

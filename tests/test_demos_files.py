@@ -44,9 +44,12 @@ def here(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 BARE = {"rewards": None, "terminated": None, "time": None, "last_obs": None, "metadata": {}}
+ODD = {"terminated": "unknown", "rewards": None, "last_obs": False, "metadata": {"unknown": 1}, "unknown": ["rewards"]}
 VARIANTS = {
     "all": {},
     "bare": BARE,
+    "keys of the formats' own": {"metadata": ODD},
+    "bare but for such keys": BARE | {"metadata": ODD},
     "discrete": {"acts": np.array([0, 2, 1, 1, 0])},
     "one action": {"acts": np.linspace(0, 1, 5)[:, None]},
     "one observation": {"obs": np.arange(5.0)[:, None], "last_obs": np.zeros((2, 1))},

@@ -83,6 +83,10 @@ def test_a_system_that_stalls_raises_with_causes_and_the_best_vector(monkeypatch
         ({"p0": np.ones((3, 3))}, "p0 must have shape (S,), but has shape (3, 3)"),
         ({"p0": []}, "p0 must hold probabilities, but has shape (0,)"),
         ({"A": 0}, "A must be an integer of at least 1, but is 0"),
+        (
+            {"layout": om.Layout([(0, 0)], [(0, 1)])},
+            "layout must have one cell a state and one move an action, (63, 4)",
+        ),
     ],
 )
 def test_wrong_functions_are_found_by_trying(changes, message):

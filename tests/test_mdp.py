@@ -105,6 +105,8 @@ def test_wrong_arguments_are_named_with_index_and_value(P, p0, gamma, message):
 def test_layout_must_fit():
     with pytest.raises(ValueError, match=re.escape("layout must have one cell a state and one move an action, (2, 2)")):
         MDP(GOOD, [1.0, 0.0], 0.9, Layout(((0, 0),), ((0, 1), (1, 0))))
+    with pytest.raises(ValueError, match="layout must be a Layout, but is list"):
+        MDP(GOOD, [1.0, 0.0], 0.9, [(0, 0), (0, 1)])
 
 
 def test_a_layout_is_two_lists_of_places():

@@ -6,7 +6,7 @@
 
 An episode ends where either flag is set; `terminated` is the first of them at its last step. Steps after the last flag
 are an episode that the recording cut off. What the layout lacks is kept beside it, where its readers pass over it:
-`infos/time` [N], `infos/last_obs` [E, O], and the metadata as one text, `occmatch`.
+`infos/time` [N], `infos/last_obs` [E, O], and one text, `occmatch`: the metadata, and whether the ends are unknown.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import numpy as np
 from deep.demos.format import DemoError, Demos
 from deep.demos.hdf5 import child_group, opened, put, put_metadata, take_all, take_metadata
 from deep.demos.limits import Budget, Key
+from deep.demos.metadata import unwrap, wrap
 from deep.demos.writing import replacing
 
 __all__ = ["read", "write"]
@@ -49,14 +50,14 @@ def read(path: Path) -> Demos:
     ends[-1] = True
     last = np.flatnonzero(ends)
     rewards = arrays.get("rewards")
-    metadata = {"source": "HDF5 in D4RL's layout"} if metadata is None else metadata
+    known, unknown = ({"source": "HDF5 in D4RL's layout"}, set()) if metadata is None else unwrap(metadata)
     return Demos(
         obs,
         vectors(arrays["actions"]),
         np.diff(last, prepend=-1),
         None if rewards is None else column("rewards", rewards, n),
-        None if metadata.pop("terminated", None) == "unknown" else terminals[last],
-        metadata=metadata,
+        None if "terminated" in unknown else terminals[last],
+        metadata=known,
         **ours,
     )
 
@@ -67,7 +68,6 @@ def write(path: Path, demos: Demos) -> None:
     ends = np.zeros((2, len(demos.obs)), dtype=bool)
     ended = np.zeros(demos.episodes, dtype=bool) if demos.terminated is None else demos.terminated
     ends[0, last], ends[1, last] = ended, ~ended
-    unknown = {"terminated": "unknown"} if demos.terminated is None else {}
     with replacing(path) as temporary, h5py.File(temporary, "w") as file:
         for name, array in (
             ("observations", demos.obs),
@@ -80,7 +80,7 @@ def write(path: Path, demos: Demos) -> None:
         ):
             if array is not None:
                 put(file, name, array)
-        put_metadata(file, demos.metadata | unknown)
+        put_metadata(file, wrap(demos.metadata, ["terminated"] if demos.terminated is None else []))
 
 
 def vectors(acts: np.ndarray) -> np.ndarray:

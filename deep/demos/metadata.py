@@ -8,7 +8,7 @@ from typing import Any
 from deep.demos.format import DemoError
 from deep.demos.limits import MAX_TEXT, words
 
-__all__ = ["from_text", "to_text"]
+__all__ = ["from_text", "to_text", "unwrap", "wrap"]
 
 
 def to_text(metadata: dict[str, Any]) -> str:
@@ -31,3 +31,18 @@ def from_text(text: str | bytes, name: str = "metadata") -> dict[str, Any]:
     if not isinstance(metadata, dict):
         raise DemoError(f"{name} must be a JSON object, but is {ascii(metadata)[:60]}")
     return metadata
+
+
+def wrap(metadata: dict[str, Any], unknown: list[str]) -> dict[str, Any]:
+    """The metadata beside the names of parts that a format demands and the demonstrations do not have."""
+    return {"metadata": metadata, "unknown": unknown}
+
+
+def unwrap(stored: dict[str, Any]) -> tuple[dict[str, Any], set[str]]:
+    """What `wrap` was given."""
+    metadata, unknown = stored.get("metadata"), stored.get("unknown")
+    if not isinstance(metadata, dict):
+        raise DemoError(f"metadata must be a JSON object, but is {ascii(metadata)[:60]}")
+    if not isinstance(unknown, list) or not all(isinstance(name, str) for name in unknown):
+        raise DemoError(f"unknown must be a list of names, but is {ascii(unknown)[:60]}")
+    return metadata, set(unknown)

@@ -19,12 +19,13 @@ import numpy as np
 
 from deep.demos.format import DemoError, Demos
 from deep.demos.limits import Budget, Key
-from deep.demos.metadata import from_text
+from deep.demos.metadata import from_text, unwrap
 from deep.demos.quarantine import size
 
 __all__ = ["OWN", "read"]
 
 OWN = "occmatch"  # the key of the metadata
+DEMANDED = ("last_obs", "rewards", "terminated")  # by the layout; demonstrations may be without
 KEPT = ("dataset_id", "algorithm_name", "author", "code_permalink", "minari_version")
 KEYS = {
     "observations": Key("fiu", (2,), "real numbers [T + 1, O]", required=True),
@@ -45,8 +46,8 @@ def read(path: Path) -> Demos:
     form = record.get("data_format", "hdf5")
     if form not in ("hdf5", "arrow"):
         raise DemoError(f"data_format must be hdf5 or arrow, but is {ascii(form)[:60]}")
-    own = record.get(OWN)
-    own = own if isinstance(own, dict) else None
+    stored = record.get(OWN)
+    own, unknown = unwrap(stored) if isinstance(stored, dict) else (None, set())
     episodes = _hdf5(folder, Budget(size(folder))) if form == "hdf5" else _arrow(folder, Budget(size(folder)))
     parts = [_check(i, arrays) for i, arrays in enumerate(episodes)]
     if (total := record.get("total_episodes", len(parts))) != len(parts):
@@ -58,18 +59,15 @@ def read(path: Path) -> Demos:
         raise DemoError("episodes must have observations and actions of one width, but they differ")
     start = _start(record)
     timed = own is not None and all("time" in part for part in parts)
-    bare = own is not None and own.pop("last_obs", True) is False
-    unknown = own is not None and own.pop("terminated", True) is None
-    unpaid = own is not None and own.pop("rewards", True) is None
     return Demos(
         np.concatenate([part["observations"][:-1] for part in parts]),
         np.concatenate([_counted(part["actions"], start) for part in parts]),
         np.array([len(part["actions"]) for part in parts]),
-        None if unpaid else np.concatenate([part["rewards"] for part in parts]),
-        None if unknown else np.array([part["terminations"][-1] for part in parts]),
+        None if "rewards" in unknown else np.concatenate([part["rewards"] for part in parts]),
+        None if "terminated" in unknown else np.array([part["terminations"][-1] for part in parts]),
         np.concatenate([part["time"][:-1] for part in parts]) if timed else None,
         _metadata(record) if own is None else own,
-        None if bare else np.stack([part["observations"][-1] for part in parts]),
+        None if "last_obs" in unknown else np.stack([part["observations"][-1] for part in parts]),
     )
 
 

@@ -2,8 +2,8 @@
 
 The folder's name is the end of the data set's id and has a version: <name>-v<number>. An observation after the last
 action is part of every episode; where the demonstrations do not have it, the last one is repeated. That, and whether
-rewards and terminations are known, is said in the metadata, which are in metadata.json under `occmatch`; the time of
-pairs is in infos/time.
+rewards and terminations are known, is said beside the metadata, in metadata.json under `occmatch`; the time of pairs
+is in infos/time.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ import numpy as np
 
 from deep.demos.format import DemoError, Demos
 from deep.demos.imitation_write import with_last
-from deep.demos.metadata import to_text
-from deep.demos.minari_read import OWN
+from deep.demos.metadata import to_text, wrap
+from deep.demos.minari_read import DEMANDED, OWN
 from deep.demos.writing import new_folder
 
 if TYPE_CHECKING:
@@ -35,10 +35,7 @@ def write(path: Path, demos: Demos) -> None:
     """Write demonstrations as a new data set: the folder `path`."""
     if not re.fullmatch(r"[-\w]+-v\d+", path.name):
         raise DemoError(f"the folder's name must be <name>-v<number>, as Minari's ids are, but is {path.name!a}")
-    own = dict(demos.metadata)
-    for name in ("last_obs", "rewards", "terminated"):
-        if getattr(demos, name) is None:
-            own[name] = False if name == "last_obs" else None
+    own = wrap(demos.metadata, [name for name in DEMANDED if getattr(demos, name) is None])
     to_text(own)  # metadata without a JSON form stop here, before anything is written
     known = _known(demos.metadata.get("env"))
     record = {
