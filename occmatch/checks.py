@@ -105,6 +105,18 @@ def explicit(mdp: object) -> None:
         raise ValueError(f"mdp must be an MDP, which stores its kernel, but is {type(mdp).__name__}")
 
 
+# 1 - gamma below which matching and IRL lose their digits, or call what they cannot solve infeasible: measures have a
+# mass of 1 / (1 - gamma), rounding is relative to that, and I - gamma P has a condition number as large.
+_NEAREST_ONE = 1e-7
+
+
+def solvable(mdp: object, name: str) -> None:
+    """Raise ValueError where `mdp` is not explicit, or its gamma too near to one for the solver `name`."""
+    explicit(mdp)
+    if mdp.gamma > 1.0 - _NEAREST_ONE:
+        raise ValueError(f"mdp.gamma must be at most 1 - {_NEAREST_ONE:g} for `{name}`, but is {mdp.gamma!r}")
+
+
 def shape(mdp: Process) -> tuple[int, int]:
     """(S, A), or ValueError where `mdp` is no MDP in any form, such as the cost that should have come second."""
     try:

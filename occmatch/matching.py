@@ -42,10 +42,6 @@ METHODS = ("newton", "program")
 # nearly deterministic and a cost class 1,000 times as large as lam; a psi* with a kink, or a lam next to nothing.
 _PROGRAM_STATES = 500
 
-# 1 - gamma below which the rounding of gamma itself moves 1 / (1 - gamma) by a tenth and more, and I - gamma P may be
-# singular in doubles.
-_NEAREST_ONE = 1e-15
-
 # Gap, relative to the objective, beyond which Newton has lost its way.
 _LOST = 1e-8
 
@@ -69,9 +65,7 @@ def match(
     `start`, an answer for a like problem on this MDP, saves Newton steps; `progress` is told of each (see `rl`).
     Raises ValueError for bad arguments, and for "newton" where psi has no such solver.
     """
-    checks.explicit(mdp)
-    if 1.0 - mdp.gamma < _NEAREST_ONE:
-        raise ValueError(f"mdp.gamma must be at most 1 - {_NEAREST_ONE:g} for `match`, but is {mdp.gamma!r}")
+    checks.solvable(mdp, "match")
     rho_E, psi = checks.measure(mdp, rho_E, "rho_E"), fitting(mdp, psi)
     same_expert(psi, rho_E)
     lam, chosen = checks.lam(lam), method is None

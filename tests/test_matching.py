@@ -288,12 +288,22 @@ def test_a_class_that_the_interior_point_all_but_solves_takes_the_program():
     assert om.certify(mdp, rho_E, Simplex(), om.match(mdp, rho_E, Simplex(), 1e-4)).holds(1e-8)
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_the_nearest_gamma_to_one_is_matched_exactly(seed):
+    """The measure of the policy missed the expert's by more than rounding, and psi* was infinite."""
+    rng = np.random.default_rng(seed)
+    mdp = om.MDP(rng.dirichlet(np.ones(6), size=(6, 3)), rng.dirichlet(np.ones(6)), 1.0 - 1e-7)
+    rho_E = om.occupancy(mdp, rng.dirichlet(np.ones(3), size=6))
+    assert om.certify(mdp, rho_E, Constant(), om.match(mdp, rho_E, Constant(), 0.1)).holds(1e-8)
+
+
 @pytest.mark.parametrize("psi", [Box(), Quadratic(), Constant()], ids=lambda psi: type(psi).__name__)
 def test_a_gamma_next_to_one_is_refused(psi):
     """It ended in SuperLU's "Factor is exactly singular", in an array of infs, or in a wrong answer "infeasible"."""
-    gamma = np.nextafter(1.0, 0.0)
+    gamma = 1.0 - 0.9e-7
     mdp = om.MDP(np.full((2, 2, 2), 0.5), [1.0, 0.0], gamma)
     rho_E = np.full((2, 2), 0.25 / (1 - gamma))
-    with pytest.raises(ValueError) as error:
-        om.match(mdp, rho_E, psi)
-    assert str(error.value) == "mdp.gamma must be at most 1 - 1e-15 for `match`, but is 0.9999999999999999"
+    for solve in (om.match, om.irl):
+        with pytest.raises(ValueError) as error:
+            solve(mdp, rho_E, psi)
+        assert str(error.value) == f"mdp.gamma must be at most 1 - 1e-07 for `{solve.__name__}`, but is {gamma!r}"

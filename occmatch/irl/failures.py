@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from occmatch import checks
 from occmatch.bellman import rl
 from occmatch.candidate import Candidate, Infeasible, NotAttained, Unbounded
 from occmatch.irl import dual, program
@@ -61,6 +62,12 @@ def no_optimum(problem: Problem, status: str) -> Unbounded | Infeasible:
     if small.status not in program.DUAL_STATUS:
         small = program.solve_program(problem, bound=1e3)
     residual = flow_residual(problem.mdp, problem.rho_E)
+    bounded = float(np.abs(residual).sum()) * (1.0 - problem.mdp.gamma) <= checks.FLOW_SLACK
+    if bounded and problem.psi.divergence(problem.rho_E, problem.rho_E) < np.inf:
+        raise ArithmeticError(
+            f"the convex program ended with status {status!r}, but rho_E itself bounds the dual. Likely causes: (a) "
+            "gamma is next to one; (b) psi and lam are of very different size (rescale one of them)"
+        )
     if small.status not in program.DUAL_STATUS:
         return Infeasible(
             f"psi is +inf at every cost the solver tried (status {status}). Likely causes: (a) its constraints "

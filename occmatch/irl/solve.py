@@ -43,7 +43,7 @@ def irl(
     Returns a Candidate for the certificate to judge, or a typed failure. Raises ValueError for bad arguments, such as a
     psi that holds another measure than rho_E.
     """
-    checks.explicit(mdp)
+    checks.solvable(mdp, "irl")
     rho_E = checks.measure(mdp, rho_E, "rho_E")
     lam = checks.lam(lam, positive=method != "program")
     if method not in METHODS:

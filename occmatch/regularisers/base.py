@@ -8,8 +8,8 @@ so each psi gives both sides, and the cost that attains the supremum. The suprem
 may be +inf, or approached only by costs that diverge; `best_cost` then raises NoBestCost with the ray.
 
 Rounding: occupancy measures come from linear solves, so "in the domain" always means "up to DOMAIN_RTOL
-relative to the largest number involved". `repair` moves a point that is outside by a solver's tolerance to
-one that is inside.
+relative to the largest number involved", and to more of it where gamma is next to one
+(`solve_rounding`). `repair` moves a point that is outside by a solver's tolerance to one that is inside.
 """
 
 from __future__ import annotations
@@ -90,6 +90,11 @@ class Regulariser(ABC):
     def prox(self, v: Array, step: float) -> Array:
         """argmin psi(c) + |c - v|^2 / (2 step), in the coordinates of psi ([K] where it has features)."""
         raise NotImplementedError(f"{type(self).__name__} has no closed-form proximal map")
+
+
+def solve_rounding(mass: float) -> float:
+    """Relative rounding of measures of this mass, 1 / (1 - gamma), the condition number of their solves."""
+    return max(DOMAIN_RTOL, 4 * float(np.finfo(np.float64).eps) * mass)
 
 
 def measure(x: Array, name: str = "rho_E") -> Array:

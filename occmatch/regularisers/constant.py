@@ -34,7 +34,7 @@ class Constant(Regulariser):
     def divergence(self, rho: Array, rho_E: Array) -> float:
         # Rounding is relative to rho and not to their difference, which may be rounding throughout.
         gap = linear.gaps(self.features, np.asarray(rho) - rho_E)
-        return self._indicator(gap, linear.gap_rounding(self.features, np.maximum(rho, rho_E)))
+        return self._indicator(gap, linear.gap_rounding(self.features, np.maximum(rho, rho_E), np.sum(rho_E)))
 
     def best_cost(self, rho: Array, rho_E: Array) -> Array:
         x = np.asarray(rho) - rho_E

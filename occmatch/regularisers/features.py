@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from occmatch import checks
-from occmatch.regularisers.base import DOMAIN_RTOL, Array
+from occmatch.regularisers.base import DOMAIN_RTOL, Array, solve_rounding
 
 _TALL, _INDEPENDENT = 10_000, 1e-8
 """Pairs (s, a) from which on coordinates are worth a faster way, and the least ratio of eigenvalues that allows it."""
@@ -36,10 +36,10 @@ def gaps(features: Array | None, x: Array) -> Array:
     return x if features is None else np.einsum("sak,sa->k", features, x)
 
 
-def gap_rounding(features: Array | None, x: Array) -> float:
-    """How far from zero rounding alone may put a gap: DOMAIN_RTOL times the sum of absolute terms."""
+def gap_rounding(features: Array | None, x: Array, mass: float = 0.0) -> float:
+    """How far from zero rounding alone may put a gap of measures of this mass: a share of the sum of absolute terms."""
     scale = np.abs(x).max(initial=0.0) if features is None else gaps(np.abs(features), np.abs(x)).max()
-    return DOMAIN_RTOL * float(scale)
+    return solve_rounding(mass) * float(scale)
 
 
 def coordinates(features: Array | None, c: Array) -> tuple[Array, float]:

@@ -17,7 +17,7 @@ from scipy.optimize import linprog
 from scipy.sparse import csgraph
 
 from occmatch.candidate import NoBestCost
-from occmatch.regularisers.base import DOMAIN_RTOL, Array, Regulariser
+from occmatch.regularisers.base import DOMAIN_RTOL, Array, Regulariser, solve_rounding
 from occmatch.regularisers.metric import length_matrix
 
 
@@ -89,7 +89,7 @@ class Lipschitz(Regulariser):
         count, label = csgraph.connected_components(self._graph(), directed=False)
         excess = np.bincount(label, flat, minlength=count)
         size = float(np.abs(flat).max(initial=0.0))
-        if np.abs(excess).max() > DOMAIN_RTOL * mass:
+        if np.abs(excess).max() > solve_rounding(mass) * mass:
             worst = int(np.argmax(np.abs(excess)))
             return np.inf, np.where(label == worst, np.sign(excess[worst]), 0.0).reshape(x.shape)
         if size == 0 or self.lengths.size == 0:  # without edges every node is a component, and keeps what it has

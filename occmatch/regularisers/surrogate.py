@@ -19,13 +19,13 @@ import numpy as np
 from occmatch.candidate import NoBestCost
 from occmatch.losses import Loss
 from occmatch.regularisers.base import (
-    DOMAIN_RTOL,
     Array,
     Regulariser,
     mass_in_excess,
     measure,
     monotone_root,
     shaped,
+    solve_rounding,
 )
 
 # Distance from the end of T that `repair` keeps: g grows as fast as its inverse there, and must leave room for a mass.
@@ -156,7 +156,8 @@ class Surrogate(Regulariser):
             return np.inf
         if self.is_linear:
             apart = np.abs(mass - self.rho_E).max()
-            return 0.0 if apart <= DOMAIN_RTOL * max(mass.max(), self.rho_E.max()) else np.inf
+            rounding = solve_rounding(float(self.rho_E.sum())) * max(mass.max(), self.rho_E.max())
+            return 0.0 if apart <= rounding else np.inf
         return -float(self.loss.minimum_risk(mass, self.rho_E).sum())
 
     def _mass(self, rho: Array, rho_E: Array | None) -> Array:
