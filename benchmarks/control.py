@@ -131,9 +131,17 @@ def cell(found: list[Line], digits: int) -> str:
 
 
 def of_today(line: Line) -> bool:
-    """Whether the line's settings are those that this program would run it with now."""
+    """Whether the line's settings and demonstrations are those that this program would run it with now."""
     config = from_dict(GailConfig, line["config"])
-    return config == configuration(config.env, config.steps, line["kind"], config.reward_form, config.seed)
+    return of_bundled(line) and config == configuration(
+        config.env, config.steps, line["kind"], config.reward_form, config.seed
+    )
+
+
+def of_bundled(line: Line) -> bool:
+    """Whether a run on an expert's demonstrations had those that are bundled now."""
+    bundled = demos.bundled(line["env"])
+    return line["kind"] != "expert" or bundled is None or line["demos_sha256"] == digest(bundled)
 
 
 def preset(line: Line) -> dict[str, Any]:
@@ -189,7 +197,7 @@ def main(request: Request) -> None:
     torch.set_num_threads(1)
     with sweep_lines.Writer(request.out) as writer:
         old = sweep_lines.read(request.out)
-        known = [(m["kind"], m["episodes"], from_dict(GailConfig, m["config"])) for m in old]
+        known = [(m["kind"], m["episodes"], from_dict(GailConfig, m["config"])) for m in old if of_bundled(m)]
         for seed, env, kind, form in itertools.product(request.seeds, request.envs, request.kinds, request.forms):
             config = configuration(env, request.steps, kind, form, seed)
             if (kind, request.episodes, config) in known:

@@ -38,6 +38,22 @@ def test_runs_of_earlier_settings_leave_the_table_for_those_of_today_and_say_so_
     assert "| CartPole-v0 with earlier settings, 500 steps |" in alone and "10 (10 to 10)" in alone
 
 
+def test_runs_on_demonstrations_that_were_replaced_are_run_again(program, tmp_path, monkeypatch):
+    request = program.Request(
+        steps=500, seeds=(0,), kinds=("expert",), forms=("airl",), episodes=2, out=tmp_path / "control.jsonl"
+    )
+    ran, bundled = [], program.digest(program.demos.bundled("CartPole-v0"))
+    for sha in ("another's", bundled, bundled):
+        monkeypatch.setattr(
+            program,
+            "perform",
+            lambda *_, sha=sha: ran.append(sha) or {"return_mean": 9.0, "demos_sha256": sha},
+        )
+        program.main(request)
+        assert ("earlier settings" in (tmp_path / "control.md").read_text()) == (len(ran) == 1)
+    assert ran == ["another's", bundled]
+
+
 def test_what_is_there_is_not_run_again(program, tmp_path, monkeypatch, capsys):
     request = program.Request(
         steps=500, seeds=(0, 1), kinds=("none",), forms=("airl",), episodes=2, out=tmp_path / "control.jsonl"
