@@ -88,7 +88,7 @@ class GailConfig:
     preset: Preset = "fast"
     """Where the defaults come from: `fast` (ours) or `paper` (the published configuration)."""
     method: Method = "gail"
-    """Where costs come from: `gail` (a margin net), `fem` or `gtal` (linear in features: Section 3 of the paper)."""
+    """Where costs come from: `gail` (a margin net), `fem` or `gtal` (linear in features: Section 4 of the paper)."""
     loss: Literal[tuple(LOSSES)] = "logistic"  # type: ignore[valid-type]
     """Surrogate loss phi of gail's margin; logistic is the paper's."""
     reward_form: RewardForm = "neglogd"

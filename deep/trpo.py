@@ -4,8 +4,8 @@
     subject to  E_s[ KL(pi_old(.|s) || pi_theta(.|s)) ] <= delta
 
 The direction solves (F + damping I) x = grad L by conjugate gradients on Fisher-vector products, F being the Hessian
-of the mean KL at theta_old; the first trial step sqrt(2 delta / x'Fx) x lies on the quadratic model's bound, and
-backtracking makes L rise and the true KL hold. In the paper this is Eq 18's step with A from the cost -c.
+of the mean KL at theta_old; the first trial step sqrt(2 delta / x'(F + damping I)x) x lies on the damped quadratic
+model's bound, within that of F, and backtracking makes L rise and the true KL hold. In the paper this is Eq 18's step with A from the cost -c.
 
 With `momentum` the gradient is a sum over past steps, grad L + momentum * (the last sum). The advantages of a few
 thousand steps are mostly noise: of what a step gains on its own batch about a twentieth is left on a fresh one
@@ -31,17 +31,17 @@ class TrpoConfig:
     """How far a policy step goes and how exactly it is computed."""
 
     max_kl: float = 0.01
-    """delta, the bound on the mean KL of a step (Section 6 of the paper)."""
+    """delta, the bound on the mean KL of a step (0.01 in Section 6 of the paper)."""
     damping: float = 0.1
-    """Added to the Fisher matrix's diagonal (the authors' configuration)."""
+    """Added to the Fisher matrix's diagonal (0.1 in the authors' configuration)."""
     cg_iterations: int = 10
-    """Conjugate-gradient iterations (Schulman et al. 2015, Appendix C)."""
+    """Conjugate-gradient iterations (10 in Schulman et al. 2015, Appendix C)."""
     fisher_fraction: float = 0.1
-    """Share of the batch on which the Fisher matrix is taken (Schulman et al. 2015, Appendix C)."""
+    """Share of the batch on which the Fisher matrix is taken (0.1 in Schulman et al. 2015, Appendix C)."""
     momentum: float = 0.0
     """Factor on the gradients of earlier steps, which are added to this one's; 0: this one's alone."""
     backtracks: int = 10
-    """Trials of the line search (the authors' configuration)."""
+    """Trials of the line search (10 in the authors' configuration)."""
     backtrack: float = 0.5
     """Factor on the step at each trial after the first."""
 

@@ -28,8 +28,8 @@ class Candidate:
     rho [S, A] occupancy measure, cost [S, A], V [S] soft value of the cost, pi [S, A] policy, lam the weight
     of the entropy; margin [S, A] where psi is a surrogate (the cost is then -phi(margin)); `attained` is
     False where cost is a member of a sequence whose limit does not exist. `history` holds what an iterative
-    method recorded, `gradient` the sup norm of the true gradient of the dual at the end where the method
-    follows one, `seconds` wall-clock time.
+    method recorded, `gradient` the sup norm of the dual's gradient at the end where the method follows one
+    (of the gradient map, the step of size one, where psi bounds the costs), `seconds` wall-clock time.
     """
 
     rho: Array
@@ -51,7 +51,7 @@ class NotAttained:
     """The optimum `value` is finite and `pi`, `rho` attain the primal, but no cost attains the dual.
 
     `sequence` holds candidates whose dual values rise to `value` while their costs grow without limit along
-    `ray` [S, A] (the entries that diverge are +-1). Each of them can be certified.
+    `ray` [S, A], whose scale means nothing. Each of them can be certified.
     """
 
     value: float

@@ -1,10 +1,11 @@
-"""A psi class of one's own, as docs/own_psi.md says to write it: both solvers by Newton take it."""
+"""A psi of one's own, as docs/own_psi.md says to write it: a class, which both solvers by Newton take, or cvxpy's."""
 
+import cvxpy as cp
 import numpy as np
 import pytest
 
 import occmatch as om
-from occmatch.regularisers import Regulariser
+from occmatch.regularisers import Expression, Regulariser
 
 
 class Hyperbolic(Regulariser):
@@ -51,3 +52,21 @@ def test_newton_and_match_for_a_psi_class_of_ones_own(deterministic: bool, holds
     psi = Hyperbolic(rho_E if holds else None)
     for found in (om.irl(mdp, rho_E, psi, 0.5, "newton"), om.match(mdp, rho_E, psi, 0.5)):
         assert om.certify(mdp, rho_E, psi, found).holds(1e-11)
+
+
+@pytest.mark.parametrize(
+    "fn",
+    [
+        lambda c: cp.sum(cp.abs(c) ** 3),
+        lambda c: cp.sum_squares(c) + cp.sum(cp.power(cp.pos(c), 1.5)),
+        lambda c: cp.sum_squares(c) + cp.norm(c, 3),
+    ],
+    ids=["|c|^3", "pos(c)^1.5", "norm 3"],
+)
+def test_powers_whose_domain_is_no_convex_constraint(fn) -> None:
+    """0 <= |c|, which such a power adds to its domain, ended in cvxpy's DCPError."""
+    mdp = om.examples.gridworld(2, slip=0.1, gamma=0.9)
+    rho_E = om.occupancy(mdp, om.rl(mdp, om.examples.gridworld_cost(mdp), lam=0.3).pi)
+    psi = Expression(fn)
+    for solve in (om.irl, om.match):
+        assert om.certify(mdp, rho_E, psi, solve(mdp, rho_E, psi, lam=0.1)).holds(1e-7)

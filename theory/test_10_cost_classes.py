@@ -8,7 +8,7 @@ With features f_1 ... f_K [S, A] and gap_k = E_pi[f_k] - E_piE[f_k],
 so that "feature expectation matching" and the game of MWAL are the two of them; the maximiser is gap / ||gap|| in the
 one and the feature of the largest gap in the other.
 
-Source: Ho & Ermon (2016), section 3, equation 10; Abbeel & Ng (2004), section 3; Syed & Schapire (2007), section 3.
+Source: Ho & Ermon (2016), Section 4, Eq 10; Abbeel & Ng (2004), section 3; Syed & Schapire (2007), section 3.
 """
 
 import numpy as np

@@ -12,7 +12,7 @@ and for the scaled class alpha C = { alpha c : c in C } the value v(alpha) of th
 with v_9 the value of Eq 9: scaling C by alpha -> infinity is apprenticeship learning without entropy, at rate 1/alpha.
 Along the way the gap of pi_alpha can only fall and its entropy can only fall.
 
-Source: Ho & Ermon (2016), section 3, equation 11; the bounds follow from 0 <= H <= H_max and are proved in one line.
+Source: Ho & Ermon (2016), Section 4, Eq 11; the bounds follow from 0 <= H <= H_max and are proved in one line.
 """
 
 import cvxpy as cp

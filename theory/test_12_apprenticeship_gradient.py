@@ -7,7 +7,7 @@ With c* a maximiser of E_pi[c] - E_piE[c] over C, and Q_c(s, a) = E[sum_t gamma^
 by the envelope theorem: c* moves with theta, but at its maximum that changes nothing to first order.  The same holds
 for psi*(rho_pi - rho_E) with any psi; at kinks of psi* the right side is a subgradient.
 
-Source: Ho & Ermon (2016), section 3, equation 12; Ho, Gupta & Ermon (2016); Milgrom & Segal (2002).
+Source: Ho & Ermon (2016), Section 4, Eq 12; Ho, Gupta & Ermon (2016); Milgrom & Segal (2002).
 """
 
 import numpy as np

@@ -10,7 +10,7 @@ relaxed to a penalty, and psi says which differences of occupancy measures weigh
 One side: the conjugates of occmatch, closed forms or solvers of their own. The other: each psi written out from its
 definition, maximised over c by a conic solver; and a descent over policies that looks for one below the optimum.
 
-Source: Ho & Ermon (2016), section 3, equation 8.
+Source: Ho & Ermon (2016), Section 4, Eq 8.
 """
 
 from dataclasses import replace

@@ -12,7 +12,7 @@ If the true cost c lies in C, the value bounds what the learner loses: E_pi[c] -
 If it does not, nothing is promised: the last test is the counterexample. The features see states only, the expert's
 costs depend on the action; every policy matches the features, entropy picks the uniform one, and pi = pi_E fails.
 
-Source: Ho & Ermon (2016), section 3, equation 9; Abbeel & Ng (2004); Syed & Schapire (2007).
+Source: Ho & Ermon (2016), Section 4, Eq 9; Abbeel & Ng (2004); Syed & Schapire (2007).
 """
 
 import numpy as np

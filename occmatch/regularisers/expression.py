@@ -24,6 +24,8 @@ class Expression(Regulariser):
 
     fn returns a scalar expression or a number, or a pair of it and a list of constraints where psi is +inf off the
     constraints. Numbers are those of Clarabel at tolerance 1e-11, so that they carry a relative error of that order.
+    `irl` takes every cone that Clarabel has; `match` needs psi*, and for it linear, second-order and exponential cones,
+    which spectral functions are beyond.
     Raises ValueError where fn is not callable, and, once it is called, where it returns anything else or an expression
     that is not convex by the rules of disciplined convex programming.
     """
@@ -44,7 +46,8 @@ class Expression(Regulariser):
                 "(a) a sum over entries is missing; (b) the function is concave; "
                 "(c) it is convex, but not written by cvxpy's rules"
             )
-        return expression, [*constraints, *expression.domain]
+        # A domain like 0 <= |c| is no convex constraint by the rules; those that let such a term pass imply it.
+        return expression, [*constraints, *(k for k in expression.domain if k.is_dcp())]
 
     def value(self, c: Array) -> float:
         import cvxpy as cp

@@ -13,7 +13,7 @@ from occmatch.regularisers.base import DOMAIN_RTOL, Array, Regulariser
 
 @dataclass(frozen=True, eq=False)
 class Simplex(Regulariser):
-    """psi = indicator of { sum_k w_k f_k : w >= 0, sum_k w_k = 1 } (C_convex, Section 3).
+    """psi = indicator of { sum_k w_k f_k : w >= 0, sum_k w_k = 1 } (C_convex, Section 4).
 
     psi*(x) = max_k <x, f_k>, attained at the feature with the largest gap (K = S A where features is None).
     """
