@@ -9,7 +9,11 @@ from deep.nets import Policy
 
 
 class Averaged:
-    """kept <- weight * kept + (1 - weight) * last, parameter by parameter; the last policy itself where weight is 0."""
+    """kept <- w * kept + (1 - w) * last, parameter by parameter; the last policy itself where weight is 0.
+
+    w is `weight`, but at first (k - 1) / k after k updates, so that the average is the mean of the policies so far and
+    nothing is left in it of the one before training.
+    """
 
     def __init__(self, last: Policy, weight: float) -> None:
         if not 0 <= weight < 1:
@@ -18,12 +22,12 @@ class Averaged:
         self.policy = copy.deepcopy(last) if weight else last
 
     @torch.no_grad()
-    def update(self) -> None:
-        """Move the average towards the last policy; the observation statistics are the last one's."""
+    def update(self, count: int) -> None:
+        """Move the average towards the last policy, for the `count`-th time; the observation statistics are its own."""
         if self.policy is self.last:
             return
         for kept, last in zip(self.policy.parameters(), self.last.parameters(), strict=True):
-            kept.lerp_(last, 1 - self.weight)
+            kept.lerp_(last, max(1 - self.weight, 1 / count))
         self.policy.normaliser.load_state_dict(self.last.normaliser.state_dict())
 
     def state_dict(self) -> dict[str, Tensor]:

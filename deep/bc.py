@@ -102,6 +102,7 @@ def execute(config: CloningConfig, record: Run, console: Console) -> dict[str, A
     began = time.monotonic()
     seed = np.random.SeedSequence(config.seed).spawn(CLONING + 1)[CLONING]
     policy, info = clone(spec, pairs, config.hidden, config.bc, seed, config.expert_units)
+    seconds = time.monotonic() - began
     expert = recorded(config.env, config.demos)
     found = compare(
         config.env, {"behavioural cloning": policy}, expert, config.final_episodes, config.seed, config.threads
@@ -111,7 +112,7 @@ def execute(config: CloningConfig, record: Run, console: Console) -> dict[str, A
         "seed": config.seed,
         "trajectories": config.trajectories,
         "pairs": len(pairs.obs),
-        "seconds": round(time.monotonic() - began, 1),
+        "seconds": round(seconds, 1),
         **found.fields("behavioural cloning"),
         **dataclasses.asdict(info),
         "config": as_dict(config),

@@ -21,7 +21,7 @@ import numpy as np
 import tyro
 from rich.console import Console
 
-from deep import demos, envs, files, provenance
+from deep import demos, envs, files, provenance, trained
 from deep.cli import at_least, main_guard
 from deep.config import ExpertConfig, protocol
 from deep.config_values import as_flags, from_dict
@@ -47,6 +47,8 @@ class Bundle:
     """Episodes of the evaluation (Section 6 of the paper)."""
     out: Path = DATA
     """Where the experts are."""
+    trust: bool = False
+    """Import the package that the run's task names (package:Task-v0)."""
 
 
 def joined(runs: list[Run]) -> list[Metrics]:
@@ -111,9 +113,13 @@ def bundle(request: Bundle, console: Console) -> dict[str, Any]:
     source, stored = Run.open(request.folder, "expert", "folder")
     runs = stages(request.folder)
     config = from_dict(ExpertConfig, stored)
-    checkpoint = source.latest()
-    if checkpoint is None:
-        raise ValueError(f"folder must hold a checkpoint, but {request.folder} has none")
+    checkpoint, metrics = source.latest(), joined(runs)
+    if checkpoint is None or not metrics:
+        what = "a checkpoint" if checkpoint is None else "metrics"
+        raise ValueError(f"folder must hold {what}, but {request.folder} has none")
+    if "/" in config.env:
+        raise ValueError(f"env must have no namespace, as its bundle is one folder, but is {config.env}")
+    trained.may_import(config.env, request.folder, request.trust)
     expert = Expert(config, fresh=False)
     expert.load_state_dict(checkpoint.tensors)
     policy, env = expert.policy, config.env
@@ -131,7 +137,7 @@ def bundle(request: Bundle, console: Console) -> dict[str, Any]:
     simulator.close()
     thin = np.random.default_rng(np.random.SeedSequence([config.seed, THINNING]))
     kept = demos.subsample(sampled, p.subsample, thin) if p.subsample > 1 else sampled
-    full, metrics = sampled.returns(), joined(runs)
+    full = sampled.returns()
     record = {
         "env": env,
         "hidden": list(config.learner.hidden),

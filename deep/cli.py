@@ -47,7 +47,7 @@ def parse(
         raise ValueError(f"resume must be left out: {command} takes seconds and is never resumed")
     if wanted is not None:
         run, stored = Run.open(Path(wanted), command)
-        base = _absolute(from_dict(kind, stored))
+        base = absolute(from_dict(kind, stored))
         check_names(base)
         _refuse_import(getattr(base, "env", ""), given.get("env"), wanted)
         _refuse_read_only(run.folder)
@@ -68,13 +68,13 @@ def parse(
         program.__annotations__["resume"] = Annotated[Path | None, tyro.conf.Suppress]
     program.__defaults__ = (base, None, None)
     config, out = tyro.cli(program, prog=f"python -m deep.{command}", args=argv)
-    config = _absolute(config)
+    config = absolute(config)
     if run is not None:
         _refuse_changes(config, base, out)
     return Request(config, out, run)
 
 
-def _absolute(config: Any) -> Any:
+def absolute(config: Any) -> Any:
     """Files and folders by their whole paths, so that a run can be resumed from elsewhere; ids stay as they are."""
     paths = {f.name: getattr(config, f.name) for f in dataclasses.fields(config)}
     paths = {name: path.resolve() for name, path in paths.items() if isinstance(path, Path) and path.exists()}

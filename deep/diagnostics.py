@@ -33,11 +33,14 @@ LARGE = 1e300  # integers of JSON may be larger than floats
 LEAST = 10  # iterations without which nothing is said
 
 
-def measures(found: Metrics, rewards: np.ndarray, terminated: np.ndarray) -> Metrics:
+def measures(found: Metrics, rewards: np.ndarray, terminated: np.ndarray | None) -> Metrics:
     """The gap between the mean margins of the two sides, and the learned reward by outcome: its mean over the steps
-    that end the task, and over all others; rewards and terminated [T, E]. A mean over no steps is left out.
+    that end the task, and over all others; rewards and terminated [T, E], None where ending is paid beside them (the
+    absorbing state). A mean over no steps is left out.
     """
     more: Metrics = {"margin_gap": found["margin_learner"] - found["margin_expert"]}
+    if terminated is None:
+        return more
     for name, rows in (("reward_at_end", terminated), ("reward_elsewhere", ~terminated)):
         if rows.any():
             more[name] = float(rewards[rows].mean())
@@ -116,9 +119,9 @@ def parts(iterations: int) -> tuple[int, int]:
     return min(last, iterations - last), last
 
 
-def read(metrics: list[Metrics]) -> list[Finding]:
-    """What the last PART of a run's metrics says; a rule without its number is left out. Raises ValueError for fewer
-    than LEAST iterations.
+def read(metrics: list[Metrics], logistic: bool = True) -> list[Finding]:
+    """What the last PART of a run's metrics says; a rule without its number is left out, and that of the margin's scale
+    for costs other than those of a logistic margin. Raises ValueError for fewer than LEAST iterations.
     """
     if len(metrics) < LEAST:
         raise ValueError(f"a run must have at least {LEAST} iterations to be read, but has {len(metrics)}")
@@ -130,7 +133,8 @@ def read(metrics: list[Metrics]) -> list[Finding]:
         values = [m[name] for m in of if name in m]
         return float(np.mean(values)) if values else None
 
-    found = [rule.judge(x, mean(rule.name, first)) for rule in RULES if (x := mean(rule.name)) is not None]
+    rules = [rule for rule in RULES if logistic or rule.name != "margin_gap"]
+    found = [rule.judge(x, mean(rule.name, first)) for rule in rules if (x := mean(rule.name)) is not None]
     return [*found, *_outcome(mean)]
 
 
@@ -184,9 +188,11 @@ class Request:
 
 def main(request: Request, console: Console) -> list[Finding]:
     """Print the table; returns the findings."""
-    files.read_json(request.run / "config.json")  # one line for a folder that holds no run
+    record = files.read_json(request.run / "config.json")  # one line for a folder that holds no run
+    config = record.get("config") if isinstance(record, dict) else None
+    config = config if isinstance(config, dict) else {}
     metrics = Run(request.run).metrics()
-    findings = read(metrics)
+    findings = read(metrics, (config.get("method", "gail"), config.get("loss", "logistic")) == ("gail", "logistic"))
     console.print(table(str(request.run), findings, len(metrics)))
     return findings
 

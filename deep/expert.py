@@ -76,7 +76,7 @@ class Expert:
     def iterate(self) -> Metrics:
         newest, batch = self.learner.collect(), self.learner.recent.batch
         metrics = self.learner.improve(batch, batch.rewards)
-        self.average.update()
+        self.average.update(self.iteration + 1)
         self.iteration += 1
         return {"iteration": self.iteration, "env_steps": self.env_steps} | newest.episodes() | metrics
 
@@ -115,7 +115,7 @@ def recorded(env_id: str, demos: Path | None = None) -> dict[str, Any] | None:
     A file of one's own has a record if expert.json lies beside it.
     """
     path = DATA / env_id / "expert.json" if demos is None else demos.parent / "expert.json"
-    if not path.exists():
+    if not path.exists() or (demos is not None and not demos.exists()):  # the id of a data set has no folder here
         return None
     record = files.read_json(path)
     named = record.get("env") if isinstance(record, dict) else None
@@ -130,7 +130,7 @@ def recorded(env_id: str, demos: Path | None = None) -> dict[str, Any] | None:
             raise ValueError(
                 f"{path}: expected finite mean, std and length under {kind}, but found {ascii(entry)[:60]}"
             )
-    return record
+    return {name: entry for name, entry in record.items() if entry is not None}
 
 
 def load_expert(env_id: str) -> Policy:

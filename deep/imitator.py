@@ -135,7 +135,7 @@ class Imitator:
             with torch.no_grad():
                 margins = self.margin(self.margin.rows(recent.flat("obs"), recent.flat("acts")))
         rewards, end_value = self._rewards(recent, margins)
-        found |= diagnostics.measures(found, rewards, recent.terminated)
+        found |= diagnostics.measures(found, rewards, None if self.config.absorbing else recent.terminated)
         metrics = self.learner.improve(recent, rewards, end_value, self._cloning_term())
         metrics["event"] = "; ".join(text for text in (guard, metrics["event"]) if text)
         if self.config.cost.update_normaliser:
@@ -158,7 +158,7 @@ class Imitator:
     @torch.no_grad()
     def _average(self) -> None:
         """Move the averaged policy towards the last one, at the deviation that the run returns."""
-        self.average.update()
+        self.average.update(self.iteration + 1)
         if self.averaged is not self.policy and self.config.std and isinstance(self.averaged, GaussianPolicy):
             self.averaged.log_std.fill_(math.log(self.config.std[1]))  # wide is for learning, not for the result
 

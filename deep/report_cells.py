@@ -96,8 +96,10 @@ class Result:
         return max(int(x.get("env_steps", 0)) for x in self.lines)
 
     @property
-    def share_of_steps(self) -> float:
-        """Environment steps over those of the paper's runs."""
+    def share_of_steps(self) -> float | None:
+        """Environment steps over those of the paper's runs; None where it has none of the task."""
+        if self.key[0] not in TASKS:
+            return None
         p = protocol(self.key[0])
         return self.env_steps / (p.batch * p.iterations)
 

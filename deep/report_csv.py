@@ -34,7 +34,7 @@ def table(found: list[Result]) -> str:
                 *r.key,
                 " ".join(str(x["seed"]) for x in r.lines),
                 r.env_steps,
-                f"{r.share_of_steps:.4f}",
+                "" if r.share_of_steps is None else f"{r.share_of_steps:.4f}",
                 *(f"{v:.2f}" for v in own),
                 *(f"{v:.4f}" for v in (i.point, i.low, i.high, float(np.median(r.scores)), r.deterministic_score)),
                 *theirs,

@@ -204,8 +204,8 @@ def missing(found: list[Result]) -> list[str]:
         out += [f"Numbers of trajectories that were not run, or with fewer seeds ({enough}), in brackets how many.", ""]
     shares: dict[str, float] = {}
     for r in found:
-        if r.share_of_steps > TENTH:
-            shares[r.key[0]] = max(r.share_of_steps, shares.get(r.key[0], 0.0))
+        if (share := r.share_of_steps or 0.0) > TENTH:
+            shares[r.key[0]] = max(share, shares.get(r.key[0], 0.0))
     over = [f"- {env}: {share:.2%}" for env, share in shares.items()]
     if over:
         out += ["More than a tenth of the paper's environment steps:", "", *over, ""]

@@ -4,7 +4,8 @@
     metrics.jsonl      one line an iteration
     events.out.*       the same for TensorBoard
     checkpoints/       <iteration>.safetensors and <iteration>.json, the last three
-    result.json        the closing numbers, when the run has finished; `seconds` are those of the last command
+    result.json        the closing numbers, when the run has finished; `seconds` are those of training, in the last
+                       command
 
 A checkpoint is written to temporary names and renamed, tensors first: the JSON file, which carries their checksum,
 exists only once they are complete. Resuming drops the metric lines beyond the checkpoint, so that a resumed folder
@@ -187,6 +188,10 @@ def _metrics(path: Path, number: int, line: bytes) -> Metrics:
         raise ValueError(f"{path}: expected JSON in line {number}, but {error}") from None
     if not isinstance(found, dict):
         raise ValueError(f"{path}: expected a JSON object in line {number}, but found {type(found).__name__}")
+    for name in ("iteration", "env_steps"):
+        if type(found.get(name)) is not int:
+            shown = ascii(found.get(name))[:60]
+            raise ValueError(f"{path}: expected an integer {name} in line {number}, but found {shown}")
     return found
 
 

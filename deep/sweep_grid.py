@@ -15,6 +15,7 @@ from typing import Any, Literal
 import tyro
 
 from deep import config_limits, demos
+from deep.cli import absolute
 from deep.config import CloningConfig, GailConfig, Preset, cloning_defaults, gail_defaults, protocol
 from deep.config_values import as_dict, from_dict
 from deep.demos.minari_path import dataset_folder
@@ -155,6 +156,7 @@ def _flagged(config: Any, method: str, flags: tuple[str, ...]) -> Any:
         config_limits.check(config)
         return config
     found = tyro.cli(type(config), default=config, args=list(flags), prog=f"python -m deep.sweep ... -- ({method})")
+    found = absolute(found)  # workers run in another folder
     for name in OF_THE_GRID:
         was, now = getattr(config, name, None), getattr(found, name, None)
         if now != was:

@@ -89,12 +89,17 @@ def _bundled(path: Path) -> tuple[str, tuple[int, ...]]:
     return env, tuple(hidden)
 
 
+def may_import(env: str, folder: Path, trust: bool) -> None:
+    """ValueError where a folder, which is data, names a package for its task and was not trusted."""
+    if ":" in env and not trust:
+        raise ValueError(f"{folder} asks to import {env.rpartition(':')[0]} for its task {env}: allow it with trust")
+
+
 def policy_of(
     env: str, hidden: tuple[int, ...], weights: Callable[[], dict[str, torch.Tensor]], folder: Path, trust: bool
 ) -> tuple[envs.EnvSpec, Policy]:
     """(task, policy) with the weights that `weights` reads."""
-    if ":" in env and not trust:
-        raise ValueError(f"{folder} asks to import {env.rpartition(':')[0]} for its task {env}: allow it with trust")
+    may_import(env, folder, trust)
     spec, found = envs.spec(env), weights()
     for i, units in enumerate(hidden):  # a record may ask for a net that no memory holds
         bias = found.get(f"net.{2 * i}.bias")

@@ -5,7 +5,8 @@
 
 The direction solves (F + damping I) x = grad L by conjugate gradients on Fisher-vector products, F being the Hessian
 of the mean KL at theta_old; the first trial step sqrt(2 delta / x'(F + damping I)x) x lies on the damped quadratic
-model's bound, within that of F, and backtracking makes L rise and the true KL hold. In the paper this is Eq 18's step with A from the cost -c.
+model's bound, within that of F, and backtracking makes L rise and the true KL hold. In the paper this is Eq 18's step
+with A from the cost -c.
 
 With `momentum` the gradient is a sum over past steps, grad L + momentum * (the last sum). The advantages of a few
 thousand steps are mostly noise: of what a step gains on its own batch about a twentieth is left on a fresh one

@@ -89,7 +89,7 @@ ARROWS = {
         "export": "config envs nets files provenance expert exported cli",
         "assess": "config envs demos learner evaluate stats distance result expert trained",
         "evaluate.__main__": "files provenance result trained assess cli",
-        "bundle": "config envs demos learner files provenance run evaluate result expert cli",
+        "bundle": "config envs demos learner files provenance run evaluate result expert trained cli",
         "tabular": "envs demos nets",
         "pairs": "envs demos",
         "bc": "config envs demos pairs nets learner files provenance run evaluate result expert cli",

@@ -51,6 +51,26 @@ def test_demonstrations_with_wide_observations_are_rounded_to_single_precision()
             np.testing.assert_array_equal(after, before.astype(np.float32) if single else before)
 
 
+def test_what_cannot_be_bundled_is_refused_before_it_is_evaluated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = tmp_path / "run"
+    expert.main([*FLAGS, "--steps", "400", "--out", str(run)])
+    monkeypatch.setattr(bundle, "evaluate_policy", None)
+    record, lines = (run / "config.json").read_text(), (run / "metrics.jsonl").read_text()
+    for old, new, words in (
+        (TASK, "mine/Task-v0", "env must have no namespace, as its bundle is one folder, but is mine/Task-v0"),
+        (TASK, "no_such_package:Task-v0", "asks to import no_such_package for its task"),
+        (None, "", "folder must hold metrics"),
+        (None, '{"x": 1}\n', "expected an integer iteration in line 1, but found None"),
+    ):
+        (run / "config.json").write_text(record.replace(f'"{old}"', f'"{new}"'))
+        (run / "metrics.jsonl").write_text(lines if old else new)
+        with pytest.raises(ValueError, match=words):
+            bundle.bundle(bundle.Bundle(run, out=tmp_path / "data"), Console(quiet=True))
+    assert not (tmp_path / "data").exists()
+
+
 def test_a_run_without_a_checkpoint_is_refused(tmp_path: Path) -> None:
     run = tmp_path / "run"
     expert.main([*FLAGS, "--steps", "400", "--out", str(run)])

@@ -154,11 +154,18 @@ def test_the_record_of_another_expert_is_refused_before_a_run(record: dict, word
 
 def test_an_expert_whose_random_return_is_unknown_has_no_score_in_the_display(tmp_path: Path) -> None:
     shutil.copy(demos.bundled(TASK), tmp_path / "demos.npz")
-    known = expert.recorded(TASK)
-    del known["random"]
+    known = expert.recorded(TASK) | {"random": None, "deterministic": None}
     (tmp_path / "expert.json").write_text(json.dumps(known))
     gail.main([*SMALL, "--steps", "400", "--demos", str(tmp_path / "demos.npz"), "--out", str(tmp_path / "run")])
     assert json.loads((tmp_path / "run" / "result.json").read_text())["expert_return"] == 200.0
+
+
+def test_the_id_of_a_data_set_has_no_record_in_the_working_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "expert.json").write_text(json.dumps(expert.recorded(TASK)))
+    assert expert.recorded(TASK, Path("some-dataset-v0")) is None
 
 
 def test_the_cloning_term_follows_the_normaliser() -> None:

@@ -52,6 +52,14 @@ def test_subsampling_keeps_every_kth_pair_from_the_offset(n: list[int], every: i
     assert thin.metadata == {"subsample": every}
 
 
+def test_times_that_are_not_known_stay_so() -> None:
+    thin = Demos(np.zeros((9, 1)), np.zeros(9, int), np.array([9]), metadata={"subsample": 5})
+    twice = subsample(thin, 2, np.random.default_rng(0))
+    assert twice.time is None and twice.metadata["subsample"] == 10
+    timed = Demos(np.zeros((9, 1)), np.zeros(9, int), np.array([9]), time=5 * np.arange(9), metadata={"subsample": 5})
+    assert np.diff(subsample(timed, 2, np.random.default_rng(0)).time).tolist() == [10] * (len(twice.obs) - 1)
+
+
 def test_every_offset_occurs_and_trajectories_have_their_own() -> None:
     every, episodes = 5, 200
     thin = subsample(numbered([50] * episodes), every, np.random.default_rng(0))

@@ -31,8 +31,18 @@ def test_rewards_by_outcome() -> None:
     terminated = np.array([[False, True], [False, True]])
     found = measures({"margin_learner": 0.5, "margin_expert": -2.0}, rewards, terminated)
     assert found == {"margin_gap": 2.5, "reward_at_end": 6.0, "reward_elsewhere": 2.0}
+    assert measures({"margin_learner": 0.5, "margin_expert": -2.0}, rewards, None) == {"margin_gap": 2.5}
     none = measures({"margin_learner": 0.0, "margin_expert": 0.0}, rewards, np.zeros((2, 2), bool))
     assert none == {"margin_gap": 0.0, "reward_elsewhere": 4.0}
+
+
+def test_what_ending_is_paid_by_an_absorbing_state_is_not_told_from_steps() -> None:
+    config = gail_defaults(TASK)
+    learner = dataclasses.replace(config.learner, simulators=8, batch=400)
+    imitator = Imitator(dataclasses.replace(config, absorbing=True, learner=learner, bc_init=False, threads=1))
+    m = imitator.iterate()
+    imitator.close()
+    assert "margin_gap" in m and not {"reward_at_end", "reward_elsewhere"} & m.keys()
 
 
 @pytest.mark.parametrize("method", ["gail", "fem"])
@@ -135,6 +145,7 @@ def test_what_ending_pays() -> None:
 def test_a_number_that_a_method_lacks_is_left_out() -> None:
     linear = {k: v for k, v in WELL.items() if not k.startswith("accuracy")}
     assert {f.name for f in read([linear] * 12)} == {"margin_gap", "cg_residual", "refused", "explained_variance"}
+    assert "margin_gap" not in {f.name for f in read([linear] * 12, logistic=False)}
     assert Rule("x", 1.0, 2.0, "", "").judge(1.0).well and Rule("x", 1.0, 2.0, "", "").judge(2.0).well is False
 
 

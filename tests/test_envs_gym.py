@@ -76,7 +76,7 @@ def test_equals_single_environments(task):
             acts = rng.normal(size=(num, sim.spec.act_dim))
         step = sim.step(acts)
         for i, env in enumerate(others):
-            next_obs, reward, terminated, truncated, _ = env.step(acts[i])
+            next_obs, reward, terminated, truncated, _ = env.step(acts[i].astype(env.action_space.dtype))
             assert np.array_equal(next_obs, step.next_obs[i]) and reward == step.reward[i]
             assert (terminated, truncated) == (step.terminated[i], step.truncated[i])
             if terminated or truncated:
@@ -160,6 +160,31 @@ def test_observations_of_another_precision_than_their_space_are_resumed(register
     other.load_state_dict(sim.state_dict())
     act = np.full((2, 1), -0.7)
     assert np.array_equal(other.step(act).obs, sim.step(act).obs)
+
+
+class Strict(Precise):
+    """Asserts that actions are of its space, reads the options that a reset has, and tells of itself in odd infos."""
+
+    def reset(self, *, seed=None, options=None):
+        assert options is None
+        return super().reset(seed=seed)[0], {"contacts": None}
+
+    def step(self, action):
+        assert self.action_space.contains(action)
+        obs, *rest, _ = super().step(action)
+        n = int(self.np_random.integers(4))
+        return obs, *rest, {"contacts": np.zeros(n), "first": n or None}
+
+
+def test_a_task_that_is_strict_with_actions_options_and_infos(register_class):
+    """Doubles are not in a Box of singles, no options are None and not {}, and infos of copies need not stack."""
+    sim = envs.make(register_class(Strict), 3, 0)
+    sim.reset()
+    for _ in range(60):  # beyond the time limit
+        sim.step(np.full((3, 1), 0.3))
+    other = envs.make("Odd-v0", 3, 1)
+    other.load_state_dict(sim.state_dict())
+    assert np.array_equal(other.obs, sim.obs)
 
 
 class Spaceless(gymnasium.Env):

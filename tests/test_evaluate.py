@@ -143,6 +143,16 @@ def test_random_actions_fill_the_space() -> None:
             ).all()
 
 
+def test_what_was_found_is_printed_where_it_cannot_be_written(
+    quick: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cloned(tmp_path / "clone")
+    (tmp_path / "clone" / "evaluation.json").mkdir()
+    with pytest.raises(OSError, match=r"evaluation\.json"):
+        command.main([str(tmp_path / "clone"), "--episodes", "3", "--threads", "1"])
+    assert "behavioural cloning" in capsys.readouterr().out
+
+
 def test_the_file_is_replaced_whole(folder: Path, quick: None, monkeypatch: pytest.MonkeyPatch) -> None:
     files.write_json(folder / "evaluation.json", {"old": True})
     monkeypatch.setattr(command.provenance, "versions", lambda: (_ for _ in ()).throw(OSError("disk")))

@@ -42,15 +42,15 @@ def test_an_expert_is_the_average_of_its_path(tmp_path: Path) -> None:
     run, obs = tmp_path / "run", np.random.default_rng(0).normal(size=(20, 17))
     made = expert.Expert(dataclasses.replace(SMALL, average=0.75))
     expected = [p.detach().clone() for p in made.learner.policy.parameters()]
-    for _ in range(3):
+    for share in (1, 1 / 2, 1 / 3, 1 / 4, 1 / 4):  # at first the mean of all, without the policy before training
         made.iterate()
         path = zip(expected, made.learner.policy.parameters(), strict=True)
-        expected = [0.75 * mean + 0.25 * last.detach() for mean, last in path]
+        expected = [(1 - share) * mean + share * last.detach() for mean, last in path]
     for found, mean, last in zip(made.policy.parameters(), expected, made.learner.policy.parameters(), strict=True):
         torch.testing.assert_close(found, mean)
         assert not torch.equal(found, last)
     made.learner.close()
-    expert.main([*FLAGS, "--steps", "600", "--average", "0.75", "--out", str(run)])
+    expert.main([*FLAGS, "--steps", "1000", "--average", "0.75", "--out", str(run)])
     np.testing.assert_array_equal(trained.load(run).policy.act(obs), made.policy.act(obs))  # the same seed and path
     bundle.bundle(bundle.Bundle(run, episodes=2, out=tmp_path / "data"), Console(quiet=True))
     _, bundled = trained.load_policy(tmp_path / "data" / "HalfCheetah-v4")

@@ -222,10 +222,10 @@ def test_the_policy_that_a_run_returns_is_the_average_of_its_path() -> None:
     learner = LearnerConfig(simulators=4, batch=80)
     imitator = Imitator(dataclasses.replace(gail_defaults(TASK), average=0.75, threads=1, learner=learner))
     expected = [p.detach().clone() for p in imitator.policy.parameters()]
-    for _ in range(3):
+    for share in (1, 1 / 2, 1 / 3, 1 / 4, 1 / 4):  # at first the mean of all, without the policy before training
         imitator.iterate()
         path = zip(expected, imitator.policy.parameters(), strict=True)
-        expected = [0.75 * mean + 0.25 * last.detach() for mean, last in path]
+        expected = [(1 - share) * mean + share * last.detach() for mean, last in path]
     for found, mean, last in zip(imitator.averaged.parameters(), expected, imitator.policy.parameters(), strict=True):
         torch.testing.assert_close(found, mean)
         assert not torch.equal(found, last)
@@ -233,6 +233,12 @@ def test_the_policy_that_a_run_returns_is_the_average_of_its_path() -> None:
     last = Imitator(gail_defaults(TASK, "paper"))
     assert last.averaged is last.policy  # the published algorithm returns its last policy
     last.close()
+
+
+def test_a_last_deviation_that_nobody_would_have_is_refused(tmp_path: Path) -> None:
+    argv = ["--env", "HalfCheetah-v4", "--average", "0", "--out", str(tmp_path / "run")]  # its std-hold is 1
+    words = "average must be above 0 with std_hold 1, which leaves std[1] = 0.05 to the averaged policy alone"
+    assert words in fails(gail.main, argv) and not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize("gamma", [0.9, 1.0])

@@ -59,7 +59,7 @@ def test_newton_and_match_for_a_psi_class_of_ones_own(deterministic: bool, holds
     [
         lambda c: cp.sum(cp.abs(c) ** 3),
         lambda c: cp.sum_squares(c) + cp.sum(cp.power(cp.pos(c), 1.5)),
-        lambda c: cp.sum_squares(c) + cp.norm(c, 3),
+        lambda c: cp.sum_squares(c) + cp.norm(cp.vec(c, order="C"), 3),
     ],
     ids=["|c|^3", "pos(c)^1.5", "norm 3"],
 )

@@ -248,6 +248,13 @@ def test_demonstrations_of_ones_own_may_be_a_folder_and_any_task(tmp_path: Path)
         grid(("CartPole-v1",), ("bc",), (1,), (0,))
 
 
+def test_workers_find_demonstrations_that_were_named_from_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    demos.save(tmp_path / "mine.npz", demos.load(demos.bundled("CartPole-v0")))
+    monkeypatch.chdir(tmp_path)
+    (found,) = grid(("CartPole-v0",), ("bc",), (1,), (0,), flags=("--demos", "mine.npz"))
+    assert json.loads(found.to_json())["config"]["demos"] == str(tmp_path.resolve() / "mine.npz")
+
+
 def test_a_dry_run_lists_the_commands_that_are_missing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "raw.jsonl"
     out.write_text(json.dumps(line(1)) + "\n")

@@ -1,8 +1,8 @@
 """Frank-Wolfe: that is what apprenticeship learning by projection is.
 
 Abbeel & Ng's projection algorithm lowers h(rho) = 1/2 ||F'(rho - rho_E)||^2 over D by calling RL on the cost F gap_k,
-gap_k = F'(rho_k - rho_E), which is the linear oracle of Frank-Wolfe, and moving the mixture to the nearest point of the segment to its answer,
-which is exact line search.  So, with C the squared diameter of F'D, after k steps
+gap_k = F'(rho_k - rho_E), which is the linear oracle of Frank-Wolfe, and moving the mixture to the nearest point of the
+segment to its answer, which is exact line search.  So, with C the squared diameter of F'D, after k steps
 
     h_k - h*  <=  2 C / (k + 2),          h_k - h*  <=  <F gap_k, rho_k - oracle_k>,
 

@@ -10,8 +10,8 @@ __all__ = ["subsample", "take"]
 def subsample(demos: Demos, every: int, rng: np.random.Generator) -> Demos:
     """Keep every `every`-th pair of each trajectory, from a random offset in [0, every) (Appendix B).
 
-    A trajectory no longer than `every` keeps one pair. `time` records which pairs were kept, and
-    metadata["subsample"] the factor against the recorded trajectories.
+    A trajectory no longer than `every` keeps one pair. `time` records which pairs were kept, unless `demos` were
+    thinned before and do not say when; metadata["subsample"] is the factor against the recorded trajectories.
     """
     if every < 1:
         raise ValueError(f"every must be at least 1, but is {every}")
@@ -22,7 +22,7 @@ def subsample(demos: Demos, every: int, rng: np.random.Generator) -> Demos:
     rows = np.repeat(demos.starts + offsets, lengths) + every * position
     rewards = None if demos.rewards is None else demos.rewards[rows]
     metadata = demos.metadata | {"subsample": every * demos.metadata.get("subsample", 1)}
-    time = demos.times[rows]
+    time = None if demos.time is None and demos.metadata.get("subsample", 1) > 1 else demos.times[rows]
     return Demos(demos.obs[rows], demos.acts[rows], lengths, rewards, demos.terminated, time, metadata, demos.last_obs)
 
 

@@ -39,6 +39,16 @@ def _making(env_id: str, *clear: type[Exception]) -> Iterator[None]:
         raise ValueError(f"{env_id} must be installed, but cannot be made: {reason}") from error
 
 
+class _Copy(gymnasium.Wrapper):
+    """A task as the vector API may drive it: no options where none were given, and no infos, which it would stack."""
+
+    def reset(self, *, seed: int | None = None, options: dict | None = None) -> tuple[np.ndarray, dict]:
+        return self.env.reset(seed=seed, options=options or None)[0], {}
+
+    def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict]:
+        return *self.env.step(action)[:4], {}
+
+
 class GymSimulator(Simulator):
     """E copies of a Gymnasium environment, stepped one after another in this process."""
 
@@ -51,8 +61,8 @@ class GymSimulator(Simulator):
             try:
                 with _making(env_id, ValueError):
                     self.spec = registry.describe(env_id, first)
-                rest = [lambda: gymnasium.make(env_id, disable_env_checker=True)] * (num - 1)
-                makers = [lambda: first, *rest]
+                rest = [lambda: _Copy(gymnasium.make(env_id, disable_env_checker=True))] * (num - 1)
+                makers = [lambda: _Copy(first), *rest]
                 with _making(env_id):
                     self._envs = SyncVectorEnv(makers, copy=False, autoreset_mode=AutoresetMode.DISABLED)
             except ValueError:
@@ -92,7 +102,7 @@ class GymSimulator(Simulator):
         self._reserve(int(self._clock.elapsed.max()) + 1)
         self._played[np.arange(self.num), self._clock.elapsed] = actions
         with self._failing("step"):
-            raw, reward, terminated, truncated, _ = self._envs.step(actions + self._action_start)
+            raw, reward, terminated, truncated, _ = self._envs.step(self._given(actions))
         obs = raw.astype(np.float64)
         if not (np.isfinite(obs).all() and np.isfinite(reward).all()):
             ids = np.flatnonzero(~(np.isfinite(obs).all(axis=1) & np.isfinite(reward)))
@@ -105,6 +115,10 @@ class GymSimulator(Simulator):
             self._clock.restart(np.flatnonzero(done))
             self._begin(done)
         return Step(self._obs, obs, reward, terminated, truncated)
+
+    def _given(self, actions: np.ndarray) -> np.ndarray:
+        """Actions as the task's space has them: another kind of number would not be contained in it."""
+        return (actions + self._action_start).astype(self.spec.act_dtype)
 
     def _reserve(self, steps: int) -> None:
         """Room for the actions of episodes of that length; time limits may be far beyond any that is played."""
@@ -168,7 +182,7 @@ class GymSimulator(Simulator):
             raw, _ = self._envs.reset(seed=state["seeds"].tolist())
             obs = raw.astype(np.float64)
             for i, env in enumerate(self._envs.envs):
-                for action in state["played"][i, : state["elapsed"][i]] + self._action_start:
+                for action in self._given(state["played"][i, : state["elapsed"][i]]):
                     obs[i] = np.asarray(env.step(action)[0], dtype=raw.dtype)  # as the vector API casts it
         if not np.array_equal(obs, state["obs"]):
             i = int(np.argmax((obs != state["obs"]).any(axis=1)))

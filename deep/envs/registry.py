@@ -17,7 +17,7 @@ from gymnasium.wrappers import TimeLimit
 
 from deep.envs.base import EnvSpec
 
-__all__ = ["as_shipped", "describe", "horizon", "lookup", "resolve"]
+__all__ = ["as_shipped", "describe", "given", "horizon", "lookup", "resolve"]
 
 SHOWN = 120  # characters of a space in a message
 
@@ -28,7 +28,7 @@ def resolve(env_id: str) -> str:
     if not colon:
         return env_id
     if not re.fullmatch(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*", package):
-        raise ValueError(f"env_id must name a Python package before its colon, but is {env_id!r}")
+        raise ValueError(f"env must name a Python package before its colon, but is {env_id!r}")
     try:
         importlib.import_module(package)
     except Exception as error:  # a package may fail in any way while it is imported
@@ -43,7 +43,7 @@ def lookup(env_id: str) -> EnvSpecOfGymnasium:
     if known is None:
         close = difflib.get_close_matches(str(env_id), list(gymnasium.registry), n=3)
         hint = f" (did you mean {' or '.join(close)}?)" if close else ""
-        raise ValueError(f"env_id must be a registered Gymnasium id, but is {env_id!r}{hint}")
+        raise ValueError(f"env must be a registered Gymnasium id, but is {env_id!r}{hint}")
     return known
 
 
@@ -52,6 +52,13 @@ def as_shipped(env_id: str) -> bool:
     known = lookup(env_id)
     ours = str(known.entry_point).startswith("gymnasium.envs.mujoco.")
     return ours and not known.kwargs and not known.additional_wrappers
+
+
+def given(env: gymnasium.Env, env_id: str, action: np.ndarray) -> np.ndarray:
+    """An action as the task's space has it, or it would not be contained in it; the very numbers of training where the
+    task is one of those that Gymnasium ships with MuJoCo, which asks for none of that.
+    """
+    return action if as_shipped(resolve(env_id)) else np.asarray(action, dtype=env.action_space.dtype)
 
 
 def horizon(env_id: str, env: gymnasium.Env | None = None) -> int:

@@ -64,7 +64,7 @@ def shots(
         total, done, ended = 0.0, 0, ""
         yield Shot(_draw(env_id, env), done, total, ended)
         while not ended and (steps is None or done < steps):
-            obs, reward, terminated, truncated, _ = env.step(act(obs))
+            obs, reward, terminated, truncated, _ = env.step(registry.given(env, env_id, act(obs)))
             total, done = total + float(reward), done + 1
             ended = "terminated" if terminated else "truncated" if truncated else ""
             if ended or done == steps or done % every == 0:

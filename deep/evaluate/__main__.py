@@ -54,12 +54,12 @@ def main(argv: list[str]) -> None:
     found = assess(policy, request.episodes, request.seed, request.threads)
     result = {"env": env, "command": policy.command, "seed": request.seed, "episodes": request.episodes}
     result |= found.to_json() | {"versions": provenance.versions(), "commit": provenance.commit()}
-    files.write_json(request.run / "evaluation.json", result)
     console.print(table(env, list(found.rows.values()), found.random, found.reference))
     if found.distances:
         console.print(distances(found, env))
     if found.without:
         console.print(found.without, soft_wrap=True)
+    files.write_json(request.run / "evaluation.json", result)  # last: what was seen is not lost where it cannot be
     console.print(f"written: {request.run / 'evaluation.json'}", soft_wrap=True, highlight=False)
 
 

@@ -35,11 +35,11 @@ def irl(
 ) -> Candidate | NotAttained | Unbounded | Infeasible:
     """IRL_psi(pi_E) = argmax_c -psi(c) + (min_pi -lam H(pi) + E_pi[c]) - E_piE[c] (Eq 3), from rho_E [S, A].
 
-    `method`: "program", one convex program, any psi with a cvxpy form and lam >= 0; "ascent", proximal gradient ascent on the dual with
-    RL(c) inside (lam > 0, `momentum` as in `ascent`); "newton", second order on the dual for differentiable psi,
-    feature weights and l2 balls (lam > 0). The last two end where the relative gap is `tol` ("ascent" over a constant
-    psi: the gradient; default 1e-8, and rounding for "newton") or after `max_iter` steps, and tell `progress` after
-    each (see `rl`).
+    `method`: "program", one convex program, any psi with a cvxpy form and lam >= 0; "ascent", proximal gradient ascent
+    on the dual with RL(c) inside (lam > 0, `momentum` as in `ascent`); "newton", second order on the dual for
+    differentiable psi, feature weights and l2 balls (lam > 0). The last two end where the relative gap is `tol`
+    ("ascent" over a constant psi: the gradient; default 1e-8, and rounding for "newton") or after `max_iter` steps, and
+    tell `progress` after each (see `rl`).
     Returns a Candidate for the certificate to judge, or a typed failure. Raises ValueError for bad arguments, such as a
     psi that holds another measure than rho_E; TypeError from "program" for a psi or a loss of one's own, which has no
     cvxpy form; ArithmeticError where a solver fails.
