@@ -180,7 +180,7 @@ CLAIMS: dict[str, list[tuple[str, Callable[..., bool]]]] = {
         CERTIFIED,
         ("learner against optimum #, learner against expert #", lambda optimum, expert: optimum < 0.1 and expert < 0.3),
         (
-            "cloning return #, # steps (deterministic policy, mean of 20 episodes) GAIL, 50,000 steps return #",
+            "cloning return #, # steps (deterministic policy, mean of 20 episodes) GAIL, 150,000 steps return #",
             lambda cloning, length, gail: gail > 1.2 * cloning,
         ),
         ("expert return #", lambda value: value > 3000),
