@@ -23,7 +23,7 @@ class Averaged:
 
     @torch.no_grad()
     def update(self, count: int) -> None:
-        """Move the average towards the last policy, for the `count`-th time; the observation statistics are its own."""
+        """Move the average to the last policy, for the `count`-th time; observation statistics are the latter's."""
         if self.policy is self.last:
             return
         for kept, last in zip(self.policy.parameters(), self.last.parameters(), strict=True):

@@ -117,8 +117,8 @@ class GymSimulator(Simulator):
         return Step(self._obs, obs, reward, terminated, truncated)
 
     def _given(self, actions: np.ndarray) -> np.ndarray:
-        """Actions as the task's space has them: another kind of number would not be contained in it."""
-        return (actions + self._action_start).astype(self.spec.act_dtype)
+        """Actions as registry.given has them, from the task's own first one."""
+        return registry.given(self._envs.envs[0], self.spec.id, actions + self._action_start)
 
     def _reserve(self, steps: int) -> None:
         """Room for the actions of episodes of that length; time limits may be far beyond any that is played."""

@@ -55,8 +55,8 @@ def as_shipped(env_id: str) -> bool:
 
 
 def given(env: gymnasium.Env, env_id: str, action: np.ndarray) -> np.ndarray:
-    """An action as the task's space has it, or it would not be contained in it; the very numbers of training where the
-    task is one of those that Gymnasium ships with MuJoCo, which asks for none of that.
+    """An action as the task's space has it, or it would not be contained in it; as it is, in doubles, for the MuJoCo
+    tasks that Gymnasium ships, which do not ask.
     """
     return action if as_shipped(resolve(env_id)) else np.asarray(action, dtype=env.action_space.dtype)
 
