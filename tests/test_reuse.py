@@ -117,8 +117,9 @@ def test_reuse_must_be_positive() -> None:
 LOWERED = 0.4 * 0.25 ** np.array([0.2, 0.4, 0.6, 0.8, 1.0])
 
 
-@pytest.mark.parametrize(("hold", "late"), [(0.5, LOWERED), (1.0, np.full(5, 0.4))])
-@pytest.mark.parametrize("average", [0.0, 0.95])
+@pytest.mark.parametrize(
+    ("average", "hold", "late"), [(0.0, 0.5, LOWERED), (0.95, 0.5, LOWERED), (0.95, 1.0, np.full(5, 0.4))]
+)
 def test_the_deviation_is_held_and_then_lowered(average: float, hold: float, late: np.ndarray) -> None:
     config = gail_defaults("Hopper-v4")
     learner = dataclasses.replace(config.learner, simulators=4, batch=100)

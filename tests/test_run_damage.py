@@ -63,10 +63,18 @@ def test_a_loss_that_is_not_registered_is_named_before_a_run_goes_on(tmp_path: P
         parse(GailConfig, "gail", lambda given: gail_defaults(**given), ["--resume", str(tmp_path / "run")])
 
 
-@pytest.mark.parametrize(("line", "words"), [(b"{", "expected JSON in line 2"), (b"\xff", "expected JSON in line 2"),
-                                            (b"[1]", "expected a JSON object in line 2, but found list")])  # fmt: skip
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        (b"{", "expected JSON in line 2"),
+        (b"\xff", "expected JSON in line 2"),
+        (b"[1]", "expected a JSON object in line 2, but found list"),
+        (b'{"iteration": 2}', "expected an integer env_steps in line 2, but found None"),
+        (b'{"env_steps": 9, "iteration": 1.5}', "expected an integer iteration in line 2, but found 1.5"),
+    ],
+)
 def test_a_damaged_line_of_metrics_is_named(tmp_path: Path, line: bytes, words: str) -> None:
-    (tmp_path / "metrics.jsonl").write_bytes(b'{"iteration": 1}\n' + line + b"\n")
+    (tmp_path / "metrics.jsonl").write_bytes(b'{"iteration": 1, "env_steps": 8}\n' + line + b"\n")
     with pytest.raises(ValueError, match=words):
         Run(tmp_path).metrics()
 
@@ -109,6 +117,7 @@ GOOD = {"mean": 1.0, "std": 0, "length": 10}
 )  # fmt: skip
 def test_a_record_without_returns_is_refused(tmp_path: Path, record: object) -> None:
     path = tmp_path / "expert.json"
+    (tmp_path / "demos.npz").touch()
     path.write_text(json.dumps({"stochastic": GOOD}))
     assert recorded("X-v0", tmp_path / "demos.npz") == {"stochastic": GOOD}
     path.write_text(json.dumps(record))
