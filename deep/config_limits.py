@@ -56,13 +56,6 @@ free here: names and switches, and what depends on the demonstrations (deep.pair
 
 def check(config: Any, part: str = "") -> None:
     """Raise ValueError for the first setting out of its range; `part` is the prefix of its name."""
-    if isinstance(config, GailConfig) and config.std and config.std_hold == 1.0 and not config.average:
-        first, last = config.std[0], config.std[-1]
-        if first != last:
-            raise ValueError(
-                f"average must be above 0 with std_hold 1, which leaves std[1] = {last} to the averaged policy alone, "
-                f"but is {config.average}"
-            )
     limits = LIMITS[type(config)]
     for f in dataclasses.fields(config):
         value, name = getattr(config, f.name), part + f.name

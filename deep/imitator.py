@@ -51,6 +51,11 @@ class Imitator:
         config_limits.check(config)
         if len(config.std) not in (0, 2):
             raise ValueError(f"std must be two numbers or none, but is {config.std}")
+        if len(set(config.std)) == 2 and config.std_hold == 1 and not config.average:
+            raise ValueError(
+                f"average must be above 0 with std_hold 1, which leaves std[1] = {config.std[1]} to the averaged "
+                f"policy alone, but is {config.average}"
+            )
         # Independent streams; the first is that of expert_pairs, the fourth that of bc.CLONING.
         _, physics, learner, cloning, fitting, weights = np.random.SeedSequence(config.seed).spawn(6)
         self.config = config

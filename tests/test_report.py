@@ -77,7 +77,7 @@ def test_a_cell_averages_its_seeds_and_keeps_its_interval_around_the_mean() -> N
     assert r.deterministic_difference == pytest.approx(0.93 - r.paper.score, rel=1e-9)
     assert r.env_steps == 1_000_000 and r.share_of_steps == pytest.approx(0.04, rel=SUM)
     assert found["Hopper-v4", "bc", 4].env_steps == 0
-    (own,) = results([line("gail", "Pendulum-v1", 4, 0, -200.0)])
+    (own,) = results([line("gail", "Pendulum-v1", 4, 0, -200.0, env_steps=3_000_000)])
     assert own.share_of_steps is None and "More than a tenth" not in report_text.page([own], own.lines)
 
 

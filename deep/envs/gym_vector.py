@@ -71,6 +71,7 @@ class GymSimulator(Simulator):
         self.num = num
         actions = self._envs.single_action_space
         self._action_start = int(actions.start) if isinstance(actions, Discrete) else 0
+        self._number = registry.number(env_id, first)
         self._rng = np.random.Generator(np.random.PCG64(seed))
         self._clock = Clock(num, self.spec.horizon, stagger)
         self._seeds = np.zeros(num, dtype=np.int64)
@@ -117,8 +118,8 @@ class GymSimulator(Simulator):
         return Step(self._obs, obs, reward, terminated, truncated)
 
     def _given(self, actions: np.ndarray) -> np.ndarray:
-        """Actions as registry.given has them, from the task's own first one."""
-        return registry.given(self._envs.envs[0], self.spec.id, actions + self._action_start)
+        """Actions in the task's kind of number, from its own first one."""
+        return (actions + self._action_start).astype(self._number)
 
     def _reserve(self, steps: int) -> None:
         """Room for the actions of episodes of that length; time limits may be far beyond any that is played."""

@@ -13,7 +13,7 @@ import mujoco
 import numpy as np
 
 from deep.envs.quiet import old_tasks
-from deep.envs.registry import given, lookup, resolve
+from deep.envs.registry import lookup, number, resolve
 
 __all__ = ["Poses", "film"]
 
@@ -54,13 +54,14 @@ def _film(env: gymnasium.Env, env_id: str, act: Callable[[np.ndarray], np.ndarra
         capsules = np.flatnonzero(model.geom_type == mujoco.mjtGeom.mjGEOM_CAPSULE)
     if not capsules.size:
         raise ValueError(f"env_id must be a MuJoCo task with capsules, but is {env_id!r}")
+    kind = number(env_id, env)
     obs, _ = env.reset(seed=seed)
     ends, time, reward, over = [], [], [], False
     while len(ends) < steps and not over:
         axis = data.geom_xmat[capsules].reshape(-1, 3, 3)[:, :, 2] * model.geom_size[capsules, 1, None]
         ends.append(np.stack([data.geom_xpos[capsules] - axis, data.geom_xpos[capsules] + axis], axis=1))
         time.append(data.time)
-        obs, r, terminated, truncated, _ = env.step(given(env, env_id, act(obs[None])[0]))
+        obs, r, terminated, truncated, _ = env.step(act(obs[None])[0].astype(kind))
         reward.append(r)
         over = terminated or truncated
     radii = model.geom_size[capsules, 0].copy()

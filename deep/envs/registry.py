@@ -17,7 +17,7 @@ from gymnasium.wrappers import TimeLimit
 
 from deep.envs.base import EnvSpec
 
-__all__ = ["as_shipped", "describe", "given", "horizon", "lookup", "resolve"]
+__all__ = ["as_shipped", "describe", "horizon", "lookup", "number", "resolve"]
 
 SHOWN = 120  # characters of a space in a message
 
@@ -54,11 +54,11 @@ def as_shipped(env_id: str) -> bool:
     return ours and not known.kwargs and not known.additional_wrappers
 
 
-def given(env: gymnasium.Env, env_id: str, action: np.ndarray) -> np.ndarray:
-    """An action as the task's space has it, or it would not be contained in it; as it is, in doubles, for the MuJoCo
-    tasks that Gymnasium ships, which do not ask.
+def number(env_id: str, env: gymnasium.Env) -> np.dtype:
+    """The kind of number in which a task gets its actions: that of its space, which would contain no other, but doubles
+    for the MuJoCo tasks that Gymnasium ships, which do not ask.
     """
-    return action if as_shipped(resolve(env_id)) else np.asarray(action, dtype=env.action_space.dtype)
+    return np.dtype(np.float64) if as_shipped(resolve(env_id)) else np.dtype(env.action_space.dtype)
 
 
 def horizon(env_id: str, env: gymnasium.Env | None = None) -> int:

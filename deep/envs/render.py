@@ -59,12 +59,13 @@ def shots(
     Raises ValueError where the task cannot be drawn.
     """
     env = _make(env_id, size)
+    number = registry.number(env_id, env)
     try:
         obs, _ = env.reset(seed=seed)
         total, done, ended = 0.0, 0, ""
         yield Shot(_draw(env_id, env), done, total, ended)
         while not ended and (steps is None or done < steps):
-            obs, reward, terminated, truncated, _ = env.step(registry.given(env, env_id, act(obs)))
+            obs, reward, terminated, truncated, _ = env.step(np.asarray(act(obs), dtype=number))
             total, done = total + float(reward), done + 1
             ended = "terminated" if terminated else "truncated" if truncated else ""
             if ended or done == steps or done % every == 0:

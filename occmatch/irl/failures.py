@@ -58,9 +58,6 @@ def not_attained(problem: Problem, ray: Array, c: Array, V: Array, pi: Array, rh
 
 def no_optimum(problem: Problem, status: str) -> Unbounded | Infeasible:
     """What the solver's status means: the program is infeasible, or it rises without limit inside growing boxes."""
-    small = program.solve_program(problem, bound=1.0)
-    if small.status not in program.DUAL_STATUS:
-        small = program.solve_program(problem, bound=1e3)
     residual = flow_residual(problem.mdp, problem.rho_E)
     bounded = float(np.abs(residual).sum()) * (1.0 - problem.mdp.gamma) <= checks.FLOW_SLACK
     if bounded and problem.psi.divergence(problem.rho_E, problem.rho_E) < np.inf:
@@ -68,6 +65,9 @@ def no_optimum(problem: Problem, status: str) -> Unbounded | Infeasible:
             f"the convex program ended with status {status!r}, but rho_E itself bounds the dual. Likely causes: (a) "
             "gamma is next to one; (b) psi and lam are of very different size (rescale one of them)"
         )
+    small = program.solve_program(problem, bound=1.0)
+    if small.status not in program.DUAL_STATUS:
+        small = program.solve_program(problem, bound=1e3)
     if small.status not in program.DUAL_STATUS:
         return Infeasible(
             f"psi is +inf at every cost the solver tried (status {status}). Likely causes: (a) its constraints "
