@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy.sparse import csr_array
 
 import occmatch as om
 from occmatch import (
@@ -102,15 +103,27 @@ def test_a_long_way_to_a_goal(large, gamma, lam):
 
 
 def test_sweeps_shorten_a_long_way_of_policy_iteration(monkeypatch):
-    monkeypatch.setattr(bellman_howard, "_SMALL", 0)
     mdp = examples.maze(examples.maze_walls(50, rng=np.random.default_rng(0)), gamma=0.99)
     cost = examples.maze_cost(mdp)
     found = om.rl(mdp, cost, 0.0, tol=1e-9)
-    monkeypatch.setattr(bellman_howard, "_SWEEPS", 0)
+    monkeypatch.setattr(bellman_howard, "SWEEPS", 0)
     without = om.rl(mdp, cost, 0.0, tol=1e-9)
     assert max(found.error, without.error) <= 1e-9
     assert np.abs(found.V - without.V).max() <= found.error + without.error
     assert found.iterations < 0.7 * without.iterations
+
+
+@pytest.mark.parametrize(("S", "gamma", "seed"), [(300, 0.999, 1), (500, 0.999, 3), (1000, 0.9999, 0)])
+@pytest.mark.parametrize("lam", [0.0, 0.01, 0.1])
+def test_a_corridor_with_random_costs(S, gamma, seed, lam):
+    """Steps lead up for hundreds of iterations, because a policy improves by a stretch of the corridor at a time."""
+    to = np.stack([np.minimum(np.arange(S) + 1, S - 1), np.maximum(np.arange(S) - 1, 0)], 1).ravel()
+    P = csr_array((np.ones(2 * S), (np.arange(2 * S), to)), shape=(2 * S, S))
+    mdp = om.MDP(P, np.eye(S)[0], gamma)
+    solved = om.rl(mdp, np.random.default_rng(seed).normal(size=mdp.shape), lam)
+    assert solved.method in ("soft policy iteration", "policy iteration")
+    assert solved.error <= 100 * EPS / (1 - gamma) ** 2  # a bound by one sweep, which needs no second opinion
+    assert solved.iterations < 50
 
 
 def test_chains_that_hardly_exchange_mass():
