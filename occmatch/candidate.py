@@ -27,7 +27,8 @@ class Candidate:
 
     rho [S, A] occupancy measure, cost [S, A], V [S] soft value of the cost, pi [S, A] policy, lam the weight
     of the entropy; margin [S, A] where psi is a surrogate (the cost is then -phi(margin)); `attained` is
-    False where cost is a member of a sequence whose limit does not exist. `history` holds what an iterative
+    False where cost is known for a member of a sequence whose limit does not exist; `match` over features and `irl`
+    over an `Expression` do not look into it, and leave it True. `history` holds what an iterative
     method recorded, `gradient` the sup norm of the dual's gradient at the end where the method follows one
     (of the gradient map, the step of size one, where psi bounds the costs), `seconds` wall-clock time.
     """

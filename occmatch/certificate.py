@@ -32,7 +32,7 @@ from scipy.special import xlogy
 from occmatch import checks
 from occmatch.bellman import hard_backup, q_values, soft_backup
 from occmatch.candidate import Candidate
-from occmatch.certificate_rounding import dual_rounding, is_indicator, primal_rounding, psi_rounding
+from occmatch.certificate_rounding import dual_rounding, is_indicator, primal_rounding, psi_rounding, steepest
 from occmatch.linear import resolvent
 from occmatch.mdp import MDP
 from occmatch.occupancy import flow_residual, policy
@@ -155,7 +155,7 @@ def certify(
     units = (lam / share,) if lam > 0.0 else _sizes(psi, rho_E, feasible, cost)
     scale = max(abs(x) for x in (primal, dual, *units) if np.isfinite(x)) or 1.0
     rounding = (
-        primal_rounding(mdp, feasible, pi, V - bellman, lam)
+        primal_rounding(mdp, feasible, pi, V - bellman, lam, steepest(psi))
         + psi_rounding(psi, cost, feasible, rho_E, divergence)
         + dual_rounding(mdp, cost, V, lam)
     )

@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 from flint import arb
+from scipy.optimize import nnls
 
 from occmatch.checks import FloatArray
 from occmatch.losses import Exponential, ExponentialLinear, Logistic, Loss, SmoothedHinge
@@ -58,6 +59,11 @@ def ball(x: float) -> Ball:
 def total(terms: Iterable[Ball]) -> Ball:
     """Their sum, zero of none."""
     return sum(terms, arb(0))
+
+
+def _square(x: Ball) -> Ball:
+    """x^2; the power of a ball around zero is no number."""
+    return x * x
 
 
 def _hinge_risk(tau: float) -> Callable[[Ball, Ball], Ball]:
@@ -108,7 +114,7 @@ DIVERGENCE_ENTRIES: dict[str, Entry] = {
         np.inf,
         lambda: arb(1),
     ),
-    "hellinger": Entry(lambda p, q: (p.sqrt() - q.sqrt()) ** 2, lambda c: -c / (1 - c), 1.0, lambda: arb(1)),
+    "hellinger": Entry(lambda p, q: _square(p.sqrt() - q.sqrt()), lambda c: -c / (1 - c), 1.0, lambda: arb(1)),
     "js": Entry(
         lambda p, q: p * (2 * p / (p + q)).log() + q * (2 * q / (p + q)).log(),
         lambda c: (-c.expm1()).log1p(),
@@ -120,9 +126,11 @@ DIVERGENCE_ENTRIES: dict[str, Entry] = {
 
 
 def _entrywise(entry: Entry, upper_slope: Ball) -> Form:
+    # The supremum of the costs is the best for a pair that the expert never takes; for others psi is infinite there.
+    below = np.nextafter(entry.upper, -np.inf)
+
     def dual(psi: Any, cost: FloatArray, q: list[Ball]) -> tuple[list[Ball], Ball]:
-        inside = np.minimum(cost.reshape(-1), entry.upper)
-        c = [ball(x) for x in inside]
+        c = [ball(min(x, below if m > 0 else entry.upper)) for x, m in zip(cost.reshape(-1), q, strict=True)]
         return c, total(m * entry.value(x) for x, m in zip(c, q, strict=True) if m > 0)
 
     def divergence(psi: Any, p: list[Ball], q: list[Ball]) -> Ball:
@@ -190,7 +198,12 @@ def _in_ball(psi: L2Ball, cost: FloatArray) -> list[Ball]:
 
 
 def _in_simplex(psi: Simplex, cost: FloatArray) -> list[Ball]:
-    w = [ball(x) for x in np.maximum(_weights(psi, cost), 0.0)]
+    weights = _weights(psi, cost)
+    if psi.features is not None and weights.min() < 0:  # dependent features have many weights, and some >= 0
+        F = psi.features.reshape(cost.size, -1)
+        size = float(np.abs(F).max()) or 1.0  # of the sum of the weights beside the features
+        weights = nnls(np.vstack([F, np.full(F.shape[1], size)]), np.append(cost.reshape(-1), size))[0]
+    w = [ball(x) for x in np.maximum(weights, 0.0)]
     whole = total(w)
     return [x / whole for x in w]
 

@@ -12,7 +12,20 @@ from scipy.special import xlogy
 
 from occmatch.checks import FloatArray
 from occmatch.mdp import MDP
-from occmatch.regularisers import DOMAIN_RTOL, Constant, Expression, Lipschitz, Regulariser, Simplex, Surrogate
+from occmatch.regularisers import (
+    DOMAIN_RTOL,
+    Box,
+    Constant,
+    Expression,
+    FDivergence,
+    L2Ball,
+    Lipschitz,
+    Regulariser,
+    Simplex,
+    Surrogate,
+)
+from occmatch.regularisers.features import coordinates
+from occmatch.regularisers.features import gaps as feature_gaps
 
 UNIT = 0.5 * np.finfo(np.float64).eps
 
@@ -26,11 +39,12 @@ _SOLVER_RTOL = 1e-9
 _SOLVER_ATOL = 1e-10
 
 
-def primal_rounding(mdp: MDP, rho: FloatArray, pi: FloatArray, V: FloatArray, lam: float) -> float:
+def primal_rounding(mdp: MDP, rho: FloatArray, pi: FloatArray, V: FloatArray, lam: float, slope: float = 0.0) -> float:
     """Error of -lam Hbar(rho), and of every linear functional of rho, because rho satisfies the flow only to rounding.
 
     rho + delta in D with the same policy has delta = -pi (I - gamma P_pi')^-1 r, r the flow residual; the objective
-    moves by -<r, W> to first order, where W is the value of the policy, at the optimum V itself.
+    moves by -<r, W> to first order, where W is the value of the policy, at the optimum V itself. At a kink of psi* it
+    may move along another subgradient; with entries of at most `slope` that is slope |delta|_1 at most.
     """
     inflow = mdp.gamma * mdp.flow(rho)
     d = rho.sum(axis=1)
@@ -38,13 +52,28 @@ def primal_rounding(mdp: MDP, rho: FloatArray, pi: FloatArray, V: FloatArray, la
     terms = _row_terms(mdp, transposed=True) + mdp.A
     residual += UNIT * (terms + 2) * (d + mdp.p0 + inflow)
     entropy = lam * float(np.abs(xlogy(rho, pi)).sum())
-    return float(residual @ np.abs(V)) + UNIT * (_OPERATIONS + _depth(rho.size)) * entropy
+    kink = slope * float(residual.sum()) / (1.0 - mdp.gamma)
+    return float(residual @ np.abs(V)) + kink + UNIT * (_OPERATIONS + _depth(rho.size)) * entropy
+
+
+def steepest(psi: Regulariser) -> float:
+    """The largest entry of a subgradient of psi* where that has kinks, else 0."""
+    if isinstance(psi, FDivergence):
+        return 0.5 if psi.name == "tv" else 0.0
+    if isinstance(psi, Box):
+        return psi.bound
+    if isinstance(psi, L2Ball):
+        return psi.radius * (1.0 if psi.features is None else float(np.linalg.norm(psi.features, axis=2).max()))
+    if isinstance(psi, Simplex):
+        return 1.0 if psi.features is None else float(np.abs(psi.features).max())
+    return 0.0
 
 
 def psi_rounding(psi: Regulariser, cost: FloatArray, rho: FloatArray, rho_E: FloatArray, divergence: float) -> float:
     """Error of psi*(rho - rho_E) and of -<rho_E, c> - psi(c): a few units of the sums, or a solver's tolerance.
 
-    Where psi* is the indicator of a point, an x off that point by rounding adds |<x, c>|.
+    Where psi* is the indicator of a point, an x off that point by rounding adds |<x, c>|; where it is that of a
+    subspace, <x, f_k> = 0 for all k, an x off that by rounding adds sum_k |w_k <x, f_k>| for c = sum_k w_k f_k.
     """
     size = float(((rho + rho_E) * np.abs(cost)).sum()) + (abs(divergence) if np.isfinite(divergence) else 0.0)
     if isinstance(psi, Expression):
@@ -53,7 +82,8 @@ def psi_rounding(psi: Regulariser, cost: FloatArray, rho: FloatArray, rho_E: Flo
         return _SOLVER_RTOL * size
     rounding = UNIT * (_OPERATIONS + _depth(rho.size)) * size
     if is_indicator(psi):
-        rounding += float((np.abs(rho - rho_E) * np.abs(cost)).sum())
+        w, gaps = coordinates(psi.features, cost)[0], feature_gaps(psi.features, rho - rho_E)
+        rounding += float((np.abs(w) * np.abs(gaps)).sum())
     if psi.features is not None or isinstance(psi, Simplex):
         # A cost counts as a combination of features up to DOMAIN_RTOL; after repair only rounding is left of that.
         rounding += min(16 * UNIT * cost.size, DOMAIN_RTOL) * size

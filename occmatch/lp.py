@@ -286,5 +286,6 @@ def _infeasible(program: Program) -> Infeasible:
 def _failure(excess: float) -> ArithmeticError:
     return ArithmeticError(
         f"HiGHS found no optimum of a linear program that is feasible up to {excess:.3g}. Likely causes: "
-        "(a) a budget that only one measure meets; (b) coefficients of very different sizes"
+        "(a) a budget that only one measure meets; (b) coefficients of very different sizes; (c) gamma next to one, "
+        "where 'interior' and 'pdlp' may not end and 'simplex' does"
     )

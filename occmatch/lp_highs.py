@@ -1,6 +1,7 @@
 """HiGHS by its own interface, for linear programs too large for the simplex method: interior point and PDLP.
 
     interior   a primal-dual interior-point method without crossover: ends inside the optimal face, to about 1e-8
+               (with presolve and crossover, at a vertex, where it fails without)
     pdlp       restarted primal-dual hybrid gradients (Applegate et al. 2021): products with the matrix alone, 1e-7
 
 Neither ends at a vertex, and both answer to tolerances that are absolute: what they claim is moved onto D and judged
@@ -23,6 +24,12 @@ SOLVERS = {"interior": "ipm", "pdlp": "pdlp"}
 TOLERANCE = 1e-8
 """On residuals and on the relative gap; PDLP takes about ten times as many products for each further digit."""
 
+MOST_PRODUCTS = 500_000
+"""Iterations of PDLP after which it has failed: where gamma is near one even three states may swing for ever."""
+
+SECONDS = 10.0, 5e-3
+"""And seconds, with those for each coefficient: several times what so many products take. HiGHS may cease to count."""
+
 Answer = tuple[FloatArray, float, FloatArray, int]
 
 
@@ -37,7 +44,8 @@ def run_highs(
 ) -> Answer | None:
     """(x, objective, multipliers of the rows, iterations) of min objective.x, low <= rows x <= high, x >= 0 but `free`.
 
-    None where HiGHS finds no optimum. Raises KeyboardInterrupt after HiGHS has been stopped.
+    None where HiGHS finds no optimum, PDLP not in MOST_PRODUCTS iterations. Raises KeyboardInterrupt after HiGHS has
+    been stopped.
     """
     model = highspy.HighsLp()
     model.num_col_, model.num_row_ = objective.size, low.size
@@ -57,11 +65,19 @@ def run_highs(
         # equations, of which there are none: 6 s of 7 by PDLP on a garnet of 1,500 states.
         ("presolve", "off"),
         ("kkt_tolerance", tolerance),
+        ("pdlp_iteration_limit", MOST_PRODUCTS),
     ):
         highs.setOptionValue(name, value)
+    if solver == "pdlp":
+        highs.setOptionValue("time_limit", SECONDS[0] + SECONDS[1] * rows.nnz)
     highs.HandleUserInterrupt = True
     highs.passModel(model)
     _run(highs)
+    if solver == "interior" and highs.getModelStatus() != highspy.HighsModelStatus.kOptimal:
+        # Where gamma is near one the iterates may stand still, or pass for infeasible; the whole of HiGHS then ends.
+        highs.setOptionValue("presolve", "on")
+        highs.setOptionValue("run_crossover", "on")
+        _run(highs)
     if highs.getModelStatus() != highspy.HighsModelStatus.kOptimal:
         return None
     solution, info = highs.getSolution(), highs.getInfo()

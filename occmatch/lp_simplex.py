@@ -55,7 +55,7 @@ class Program:
 
 @dataclass(frozen=True, eq=False)
 class Vertex:
-    """A solution x [n], basic where the simplex method found it, and its objective.
+    """A solution x [n], `basic` where the simplex method found it, and its objective.
 
     `flow`, `equal`, `below` are the multipliers d objective / d rhs of each block of rows.
     """
@@ -66,6 +66,7 @@ class Vertex:
     equal: FloatArray
     below: FloatArray
     iterations: int
+    basic: bool = True
 
 
 def over(rows: csr_array | Sequence[FloatArray], rhs: FloatArray, extra: csr_array | None, width: int) -> Rows:
@@ -140,7 +141,7 @@ def _large(program: Program, solver: str) -> Vertex | None:
         return None
     x, objective, multipliers, iterations = found
     ends = np.cumsum([block.rhs.size for block in blocks])[:-1]
-    return Vertex(x, scale * objective, *(scale * y for y in np.split(multipliers, ends)), iterations)
+    return Vertex(x, scale * objective, *(scale * y for y in np.split(multipliers, ends)), iterations, basic=False)
 
 
 def least_violation(program: Program) -> float:

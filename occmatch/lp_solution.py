@@ -84,7 +84,9 @@ def finish(
     if psi is None or rho_E is None:
         value = float(np.vdot(rho, cost))
     else:
-        value = vertex.objective if isinstance(psi, Lipschitz) else psi.divergence(rho, rho_E)
+        # A transport problem of its own, but for the simplex method, whose vertex is rho to rounding and has its cost.
+        known = isinstance(psi, Lipschitz) and vertex.basic
+        value = vertex.objective if known else psi.divergence(rho, rho_E)
         bound += psi.dual_value(cost, rho_E)
     excess = max(0.0, float(over.max(initial=0.0)))
     return Solution(rho, pi, cost, V, prices, value, bound, method, vertex.iterations, seconds, residual, excess)

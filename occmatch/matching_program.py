@@ -146,7 +146,7 @@ def _run(problem: cp.Problem, solver: str) -> str:
     status = "solver_error"
     for options in (TIGHT, {}) if solver == "CLARABEL" else ({},):
         try:
-            with warnings.catch_warnings():
+            with warnings.catch_warnings(), np.errstate(all="ignore"):
                 # "Solution may be inaccurate": the certificate will say what it is worth.
                 warnings.simplefilter("ignore", UserWarning)
                 problem.solve(solver=solver, **options)

@@ -319,3 +319,14 @@ def test_the_judge_loads_no_solver():
     assert "occmatch.certificate" in loaded
     solvers = {"cvxpy", "clarabel", "highspy", "occmatch.irl", "occmatch.matching", "occmatch.lp", "occmatch.cvx"}
     assert not solvers & set(loaded)
+
+
+def test_a_proof_where_measures_agree_and_where_features_depend_on_one_another():
+    mdp = om.MDP(np.ones((1, 2, 1)), [1.0], 0.0)
+    rho_E = om.occupancy(mdp, np.array([[0.5, 0.5]]))
+    psi = om.regularisers.FDivergence("hellinger", rho_E)
+    assert enclose(mdp, rho_E, psi, om.match(mdp, rho_E, psi, 1.0)).relative_gap <= 1e-15
+    mdp = om.examples.two_state_chain(0.1, 0.9)
+    rho_E = om.occupancy(mdp, np.array([[0.3, 0.7], [0.6, 0.4]]))
+    psi = om.regularisers.Simplex(np.random.default_rng(0).normal(size=(2, 2, 6)))
+    assert enclose(mdp, rho_E, psi, om.match(mdp, rho_E, psi, 0.5)).relative_gap <= 1e-12

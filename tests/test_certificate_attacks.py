@@ -83,3 +83,14 @@ def test_a_proof_goes_by_what_a_loss_is_and_not_by_its_name(loss):
     candidate = om.match(mdp, rho_E, Surrogate(LOSSES["logistic"], rho_E), 0.5)
     with pytest.raises(TypeError, match="no interval form exists for"):
         enclose(mdp, rho_E, Surrogate(loss, rho_E), candidate)
+
+
+@pytest.mark.parametrize("cost", [0.0, 1e-13, 1e-3])
+def test_a_cost_beyond_its_range_is_pulled_in_and_bounds_all_the_same(cost):
+    mdp = om.MDP(np.ones((1, 2, 1)), [1.0], 0.0)
+    rho_E = om.occupancy(mdp, np.array([[0.5, 0.5]]))
+    psi = Surrogate(LOSSES["logistic"], rho_E)
+    found = om.match(mdp, rho_E, psi, 1.0)
+    proved = enclose(mdp, rho_E, psi, replace(found, cost=np.array([[cost, found.cost[0, 1]]])))
+    best = enclose(mdp, rho_E, psi, found)
+    assert proved.dual_lower < best.dual_lower <= best.primal_upper

@@ -82,3 +82,28 @@ def test_without_entropy_a_matched_expert_holds_where_psi_has_no_size(solve):
     psi = Lipschitz(transition_metric(mdp))
     found = om.certify(mdp, rho_E, psi, solve(mdp, rho_E, psi, lam=0.0))
     assert found.holds() and found.scale >= rho_E.sum()
+
+
+@pytest.mark.parametrize("solve", ["match", "program", "newton"])
+def test_matched_features_hold_though_measures_differ(solve: str) -> None:
+    """Over features psi* is the indicator of a subspace: rho - rho_E has the size of the measures, not of rounding."""
+    mdp = om.examples.gridworld(3, slip=0.1, gamma=0.9)
+    rho_E = om.rl(mdp, om.examples.gridworld_cost(mdp), lam=0.3).rho
+    psi = om.regularisers.Constant(np.random.default_rng(0).normal(size=(*mdp.shape, 2)))
+    found = om.match(mdp, rho_E, psi, 0.1) if solve == "match" else om.irl(mdp, rho_E, psi, 0.1, solve)
+    certificate = om.certify(mdp, rho_E, psi, found)
+    assert np.abs(found.rho - rho_E).max() > 0.01
+    assert certificate.holds(), certificate.faults()
+    wrong = om.certify(mdp, rho_E, psi, replace(found, cost=-found.cost, V=om.rl(mdp, -found.cost, 0.1).V))
+    assert not wrong.holds()
+
+
+def test_rounding_at_a_kink_of_psi_star_is_a_bound() -> None:
+    """One policy: the optimum is -lam H + psi*(0) = 0, and every bit of the primal value is rounding at the kink."""
+    mdp = om.MDP(np.random.default_rng(0).dirichlet(np.ones(6), size=(6, 1)), np.eye(6)[0], 0.999)
+    rho_E = om.occupancy(mdp, np.ones((6, 1)))
+    psi = om.regularisers.L2Ball(np.random.default_rng(1).normal(size=(6, 1, 2)), 1e3)
+    found = om.match(mdp, rho_E, psi, 1.0)
+    certificate, proved = om.certify(mdp, rho_E, psi, found), enclose(mdp, rho_E, psi, found)
+    assert abs(certificate.primal - proved.primal_upper) <= certificate.rounding
+    assert certificate.holds()

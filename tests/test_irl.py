@@ -285,3 +285,23 @@ def test_without_entropy_an_exact_match_is_the_expert() -> None:
     rho_E = om.occupancy(mdp, rng.dirichlet(np.full(3, 0.1), 12))
     psi = Surrogate(om.LOSSES["linear"], rho_E)
     expect_certified(mdp, rho_E, psi, om.irl(mdp, rho_E, psi, lam=0.0), NEWTON_GAP)
+
+
+@pytest.mark.parametrize("weight", [1e-1, 1e-3, 1e-4])
+def test_newton_under_a_psi_so_weak_that_its_costs_leave_no_choice(weight: float) -> None:
+    mdp = om.MDP(np.ones((1, 2, 1)), [1.0], 0.999)
+    rho_E, psi = om.occupancy(mdp, np.array([[0.0, 1.0]])), Quadratic(weight)
+    found = om.irl(mdp, rho_E, psi, 10.0, "newton")
+    assert om.certify(mdp, rho_E, psi, found).holds()
+    assert found.iterations < 50
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_newton_in_a_ball_far_larger_than_the_cost(seed: int) -> None:
+    """Shaping costs nothing there, and its slope is rounding: following it ends at costs of the ball's radius."""
+    rng = np.random.default_rng(seed)
+    mdp = om.examples.garnet(3, 2, 2, 0.999, rng)
+    rho_E, psi = om.occupancy(mdp, rng.dirichlet(np.ones(2), size=3)), L2Ball(radius=1e3)
+    found = om.irl(mdp, rho_E, psi, 0.01, "newton")
+    assert np.linalg.norm(found.cost) < 1.0
+    assert om.certify(mdp, rho_E, psi, found).relative_gap <= 1e-7

@@ -6,8 +6,9 @@ import pytest
 
 import occmatch as om
 from occmatch.irl.dual import Problem, dual_value
+from occmatch.irl.failures import no_optimum
 from occmatch.irl.support import analyse
-from occmatch.regularisers import REGISTERED, Constant, Expression, FDivergence, Lipschitz, Surrogate
+from occmatch.regularisers import REGISTERED, Constant, Expression, FDivergence, Lipschitz, Quadratic, Surrogate
 
 ROUNDING = 1e-9
 """Dual values near 100 at gamma 0.9 carry 1e-13; costs of 64 nats in the sequence cost three more digits."""
@@ -148,3 +149,29 @@ def slope_along(mdp: om.MDP, rho_E: np.ndarray, psi: object, found: om.Unbounded
     near, far = (dual_at(mdp, rho_E, psi, t * found.ray) for t in (1e5, 2e5))
     assert far > near
     assert (far - near) / 1e5 == pytest.approx(found.slope, rel=rel, abs=1e-6)
+
+
+@pytest.mark.parametrize("seed", [4, 6, 8, 9, 11])
+def test_newton_over_features_of_an_expert_without_a_choice(seed: int) -> None:
+    """No curvature is left but rounding, which must not be taken for curvature: costs would be of size 1e12."""
+    rng = np.random.default_rng(seed)
+    mdp = om.examples.garnet(3, 3, 2, 0.9, rng)
+    rho_E = om.occupancy(mdp, np.eye(3)[rng.integers(3, size=3)])
+    psi = Constant(rng.normal(size=(3, 3, 3)))
+    found = om.irl(mdp, rho_E, psi, 0.01, "newton")
+    assert isinstance(found, om.NotAttained)
+    duals = [om.certify(mdp, rho_E, psi, member).dual for member in found.sequence]
+    assert duals[0] < duals[1] < duals[2] and duals[-1] == pytest.approx(found.value, abs=1e-12)
+    assert np.abs(found.sequence[-1].cost).max() < 1e3
+
+
+def test_a_program_that_fails_is_no_statement_about_the_problem() -> None:
+    """psi* of a Quadratic is finite everywhere: its dual is bounded, whatever the solver says."""
+    rng = np.random.default_rng(29)
+    mdp = om.examples.garnet(4, 2, 2, 0.999, rng)
+    rho_E = om.empirical(mdp, om.sample_trajectories(mdp, rng.dirichlet(np.ones(2), size=4), 2, 5, rng))
+    psi = Quadratic(1e-4)
+    problem = Problem(mdp, rho_E, psi, 10.0, np.ones(mdp.shape, bool))
+    with pytest.raises(ArithmeticError, match="ended with status 'infeasible', but the measure of the expert's policy"):
+        no_optimum(problem, "infeasible")
+    assert om.certify(mdp, rho_E, psi, om.match(mdp, rho_E, psi, 10.0)).holds()

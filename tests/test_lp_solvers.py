@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from lp_checks import MDPS, certified, closed, cost_of, expert_of
 
-from occmatch import Infeasible, examples, flow_residual, lp, lp_highs, rl
-from occmatch.regularisers import Box, transition_metric
+from occmatch import MDP, Infeasible, examples, flow_residual, lp, lp_highs, rl
+from occmatch.regularisers import Box, Lipschitz, transition_metric
 
 # Interior point and PDLP stop at residuals of 1e-8 of the right-hand sides, which 1/(1-gamma) <= 20 amplifies; what
 # `Solution` claims after its own repair of rho and V is their effect on the value, of first order in them.
@@ -138,3 +138,30 @@ def test_interruption_stops_highs_and_reaches_the_caller() -> None:
         with pytest.raises(KeyboardInterrupt):
             lp_highs._run(highs)
     assert highs.stopped.is_set()
+
+
+def test_pdlp_ends_where_it_would_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    mdp = MDP(np.eye(3)[[[1, 0, 0], [0, 1, 2], [0, 0, 0]]], [1.0, 0.0, 0.0], 0.999)
+    cost = np.array([[-112.0, -28.0, 45.0], [24.0, -17.0, 138.0], [145.0, 91.0, 100.0]])
+    monkeypatch.setattr(lp_highs, "SECONDS", (0.5, 0.0))
+    with pytest.raises(ArithmeticError, match="'simplex' does"):
+        lp.optimal_control(mdp, cost, solver="pdlp")
+    assert lp.optimal_control(mdp, cost).value == pytest.approx(-44034.017, abs=1e-3)
+
+
+@pytest.mark.parametrize("seed", [1, 7, 11, 59, 132])
+def test_interior_point_where_it_stands_still_without_presolve(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    S, A = int(rng.integers(1, 6)), int(rng.integers(1, 4))
+    mdp = examples.garnet(S, A, int(rng.integers(1, S + 1)), float(rng.choice([0.0, 0.5, 0.9, 0.99, 0.999])), rng)
+    cost = rng.integers(-5, 6, size=mdp.shape) * float(rng.choice([0, 1, 100]))
+    found = lp.optimal_control_dual(mdp, cost, solver="interior")
+    assert near(found.value, lp.optimal_control(mdp, cost).value)
+
+
+@pytest.mark.parametrize("solver", ["interior", "pdlp"])
+def test_a_distance_is_that_of_the_measure_returned(solver: str) -> None:
+    mdp = MDPS["garnet"]
+    rho_E, metric = expert_of(mdp), transition_metric(mdp)
+    found = lp.match_wasserstein(mdp, rho_E, metric, solver=solver)
+    assert found.value == pytest.approx(Lipschitz(metric).divergence(found.rho, rho_E), rel=1e-9, abs=1e-12)

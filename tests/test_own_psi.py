@@ -70,3 +70,12 @@ def test_powers_whose_domain_is_no_convex_constraint(fn) -> None:
     psi = Expression(fn)
     for solve in (om.irl, om.match):
         assert om.certify(mdp, rho_E, psi, solve(mdp, rho_E, psi, lam=0.1)).holds(1e-7)
+
+
+def test_variables_that_are_no_numbers_of_a_convex_set_are_refused() -> None:
+    mdp = om.examples.two_state_chain(0.1, 0.9)
+    rho_E = om.occupancy(mdp, np.full((2, 2), 0.5))
+    whole = Expression(lambda c: (0.0, [c == cp.Variable(c.shape, integer=True)]))
+    for solve in (om.irl, om.match):
+        with pytest.raises(ValueError, match="continuous variables alone"):
+            solve(mdp, rho_E, whole)

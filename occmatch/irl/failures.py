@@ -61,10 +61,10 @@ def no_optimum(problem: Problem, status: str) -> Unbounded | Infeasible:
     residual = flow_residual(problem.mdp, problem.rho_E)
     bounded = float(np.abs(residual).sum()) * (1.0 - problem.mdp.gamma) <= checks.FLOW_SLACK
     if bounded and problem.psi.divergence(problem.rho_E, problem.rho_E) < np.inf:
-        raise ArithmeticError(
-            f"the convex program ended with status {status!r}, but rho_E itself bounds the dual. Likely causes: (a) "
-            "gamma is next to one; (b) psi and lam are of very different size (rescale one of them)"
-        )
+        raise _unsolved(status, "rho_E itself bounds the dual")
+    near = occupancy(problem.mdp, policy(problem.rho_E))
+    if np.isfinite(problem.psi.divergence(near, problem.rho_E)):
+        raise _unsolved(status, "the measure of the expert's policy bounds the dual")
     small = program.solve_program(problem, bound=1.0)
     if small.status not in program.DUAL_STATUS:
         small = program.solve_program(problem, bound=1e3)
@@ -85,3 +85,10 @@ def no_optimum(problem: Problem, status: str) -> Unbounded | Infeasible:
         "occupancy measure of this MDP"
     )
     return Unbounded(ray, ray_V, slope, residual, message)
+
+
+def _unsolved(status: str, because: str) -> ArithmeticError:
+    return ArithmeticError(
+        f"the convex program ended with status {status!r}, but {because}. Likely causes: (a) gamma is next to one; (b) "
+        "psi and lam are of very different size (rescale one of them). `match`, or method 'newton', may solve it"
+    )

@@ -139,7 +139,11 @@ def _upper(psi: Regulariser) -> float:
 
 
 def _starts(problem: Problem, exact: bool) -> list[Array]:
-    """Costs to start from: no preference, and the best against a learner half way between expert and uniform policy."""
+    """Costs to start from: no preference, and the best against a learner half way between expert and uniform policy.
+
+    A weak psi makes that one so large that its policy has no choice left to make; no cost at all, where psi allows it,
+    leaves every choice.
+    """
     psi, rho_E, free = problem.psi, problem.rho_E, problem.free
     if exact:
         return [np.zeros(problem.mdp.shape)]
@@ -150,7 +154,10 @@ def _starts(problem: Problem, exact: bool) -> list[Array]:
     floor = np.maximum(rho, 1e-12 * rho.max())
     seen = rho_E > 0
     neutral = psi.best_cost(np.where(free & ~seen, floor, rho_E), rho_E)
-    return [np.where(free, c, problem.rest) for c in (neutral, psi.best_cost(np.where(free, floor, rho_E), rho_E))]
+    costs = [neutral, psi.best_cost(np.where(free, floor, rho_E), rho_E)]
+    if psi.value(np.zeros_like(rho_E)) < np.inf:
+        costs.append(np.zeros_like(rho_E))
+    return [np.where(free, c, problem.rest) for c in costs]
 
 
 def _move(problem: Problem, c: Array, change: Array, held: Array) -> Array:

@@ -134,8 +134,9 @@ def _run(program: cp.Problem) -> str:
     status = "solver_error"
     for options in (TIGHT, {}):
         try:
-            with warnings.catch_warnings():
-                # "Solution may be inaccurate": what it is worth, the certificate will say.
+            with warnings.catch_warnings(), np.errstate(all="ignore"):
+                # "Solution may be inaccurate": what it is worth, the certificate will say. And cvxpy values the
+                # objective at the point found, which rounding may have put off its domain.
                 warnings.simplefilter("ignore", UserWarning)
                 program.solve(solver=cp.CLARABEL, **options)
             status = str(program.status)

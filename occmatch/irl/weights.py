@@ -21,6 +21,9 @@ ARMIJO = 1e-4  # Nocedal & Wright (2006), section 3.1
 NULL = 1e-13
 """Relative size of Hessian eigenvalues that are rounding: the features' shaping null space."""
 
+LEVEL = 1e-9
+"""Relative size of slopes that are rounding, along directions that are null but for rounding."""
+
 DIRECT_STATES = 2_000
 """Up to this many states the Hessian is computed to rounding, so that its null space is known to be one."""
 
@@ -84,7 +87,7 @@ def solve_weights(problem: Problem, max_iter: int, tol: float = 0.0) -> Outcome:
             before = float(s @ H @ s)
             H, X = _hessian(problem, F, pi, rho, X, rtol)
             turned = abs(float(s @ H @ s) - before) > TURN * before
-        s = _model_maximum(H + np.diag(penalty), r, w, radius) - w
+        s = _model_maximum(H + np.diag(penalty), r, w, radius, _rounding(problem, F, rho)) - w
         gain = float(r @ s)
         kept = t == 1.0 and gain < FAST * gained
         if t == 1.0 and gain > SLOW * gained and not turned:
@@ -138,14 +141,29 @@ def _hessian(
     return H / problem.lam, X
 
 
-def _model_maximum(H: Array, r: Array, w: Array, radius: float) -> Array:
-    """argmax r.(z - w) - 1/2 (z - w)' H (z - w) over ||z|| <= radius; w unchanged along null directions."""
+def _rounding(problem: Problem, F: Array, rho: Array) -> tuple[float, float]:
+    """What rounding leaves of U = 0 in the curvature, and of matched features in the slope.
+
+    An expert who never has a choice leaves no other curvature, and an interior one no slope along shaping.
+    """
+    mass = float(rho.sum())
+    size = 8.0 * np.finfo(np.float64).eps * float(np.abs(F).max()) / (1.0 - problem.mdp.gamma)
+    return size**2 * mass / problem.lam, size * mass
+
+
+def _model_maximum(H: Array, r: Array, w: Array, radius: float, rounding: tuple[float, float] = (0.0, 1e-13)) -> Array:
+    """argmax r.(z - w) - 1/2 (z - w)' H (z - w) over ||z|| <= radius; w unchanged along null directions.
+
+    Null are a curvature and a slope of at most `rounding`, or of the rounding of the largest. A slope that is rounding
+    would lead along a null direction to the end of the ball, and to costs of its size.
+    """
     values, Q = np.linalg.eigh(H)
-    values = np.where(values > NULL * values[-1], values, 0.0)
+    values = np.where(values > max(NULL * values[-1], rounding[0]), values, 0.0)
     slope, start = Q.T @ r, Q.T @ w
     curved = values > 0
     inner = start + np.divide(slope, values, out=np.zeros_like(slope), where=curved)
-    if radius == np.inf or (np.linalg.norm(inner) <= radius and np.abs(slope[~curved]).max(initial=0.0) <= 1e-13):
+    level = np.abs(slope[~curved]).max(initial=0.0) <= max(LEVEL * float(np.linalg.norm(slope)), rounding[1])
+    if radius == np.inf or (np.linalg.norm(inner) <= radius and level):
         return Q @ inner
     target = slope + values * start
     # ||z(mu)|| decreases in mu; bracket the root of ||z(mu)|| = radius and halve it geometrically.

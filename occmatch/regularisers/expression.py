@@ -26,8 +26,8 @@ class Expression(Regulariser):
     constraints. Numbers are those of Clarabel at tolerance 1e-11, so that they carry a relative error of that order.
     `irl` takes every cone that Clarabel has; `match` needs psi*, and for it linear, second-order and exponential cones,
     which spectral functions are beyond.
-    Raises ValueError where fn is not callable, and, once it is called, where it returns anything else or an expression
-    that is not convex by the rules of disciplined convex programming.
+    Raises ValueError where fn is not callable, and, once it is called, where it returns anything else, an expression
+    that is not convex by the rules of disciplined convex programming, or variables that are integer or boolean.
     """
 
     fn: Callable[[Any], Any]
@@ -46,6 +46,9 @@ class Expression(Regulariser):
                 "(a) a sum over entries is missing; (b) the function is concave; "
                 "(c) it is convex, but not written by cvxpy's rules"
             )
+        if any(v.attributes["integer"] or v.attributes["boolean"] for part in (expression, *constraints)
+               for v in part.variables()):  # fmt: skip
+            raise ValueError("fn must have continuous variables alone, but one of its own is integer or boolean")
         # A domain like 0 <= |c| is no convex constraint by the rules; those that let such a term pass imply it.
         return expression, [*constraints, *(k for k in expression.domain if k.is_dcp())]
 
