@@ -113,17 +113,32 @@ def test_sweeps_shorten_a_long_way_of_policy_iteration(monkeypatch):
     assert found.iterations < 0.7 * without.iterations
 
 
-@pytest.mark.parametrize(("S", "gamma", "seed"), [(300, 0.999, 1), (500, 0.999, 3), (1000, 0.9999, 0)])
+@pytest.mark.parametrize(("S", "gamma", "seed"), [(300, 0.999, 1), (500, 0.999, 3), (5000, 0.99999, 0)])
 @pytest.mark.parametrize("lam", [0.0, 0.01, 0.1])
 def test_a_corridor_with_random_costs(S, gamma, seed, lam):
     """Steps lead up for hundreds of iterations, because a policy improves by a stretch of the corridor at a time."""
     to = np.stack([np.minimum(np.arange(S) + 1, S - 1), np.maximum(np.arange(S) - 1, 0)], 1).ravel()
     P = csr_array((np.ones(2 * S), (np.arange(2 * S), to)), shape=(2 * S, S))
-    mdp = om.MDP(P, np.eye(S)[0], gamma)
+    mdp = om.MDP(P, np.bincount([0], minlength=S), gamma)
     solved = om.rl(mdp, np.random.default_rng(seed).normal(size=mdp.shape), lam)
     assert solved.method in ("soft policy iteration", "policy iteration")
     assert solved.error <= 100 * EPS / (1 - gamma) ** 2  # a bound by one sweep, which needs no second opinion
     assert solved.iterations < 50
+
+
+def test_falling_values_are_progress(monkeypatch):
+    """Without sweeps between them steps go on for longer than patience lasts, and reach the same values."""
+    S = 1000
+    to = np.stack([np.minimum(np.arange(S) + 1, S - 1), np.maximum(np.arange(S) - 1, 0)], 1).ravel()
+    P = csr_array((np.ones(2 * S), (np.arange(2 * S), to)), shape=(2 * S, S))
+    mdp = om.MDP(P, np.bincount([0], minlength=S), 0.9999)
+    cost = np.random.default_rng(0).normal(size=mdp.shape)
+    quick = om.rl(mdp, cost, 0.1)
+    monkeypatch.setattr(bellman_newton, "SWEEPS", 0)
+    slow = om.rl(mdp, cost, 0.1)
+    assert slow.iterations > 150 > 50 > quick.iterations
+    assert slow.method == quick.method == "soft policy iteration"
+    assert np.abs(slow.V - quick.V).max() <= slow.error + quick.error <= 1e-6
 
 
 def test_chains_that_hardly_exchange_mass():
