@@ -101,7 +101,7 @@ class GailConfig:
     """Least log standard deviation that the cloning start leaves, in the expert's units; for an empty --std."""
     std: tuple[float, ...] = ()
     """Standard deviation of a Gaussian policy at first and at the end, in its action units; empty: learned.
-    The averaged policy, which a run returns, has the last one throughout."""
+    The averaged policy has the last one throughout, and so has the policy that a run returns where none is averaged."""
     std_hold: float = 0.8
     """Share of the run before it moves from the first to the last; 1: never, while the policy learns."""
     bc_weight: float = 0.3

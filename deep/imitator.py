@@ -9,9 +9,9 @@
 Beyond the paper, each with a switch: the policy starts from behavioural cloning, and a light cloning term joins the
 policy's objective, so that the first batches are worth comparing with the expert's. Steps look at the last few batches
 (deep/reuse.py). A Gaussian policy's deviation is set rather than learned: held while the policy learns, mostly lowered
-at the end, and in the averaged policy always the last. The two players of a saddle point circle it and the average
-of their path is nearer to it: a gait that one step unsettles and the next repairs counts as little as it should.
-Simulators are driven by the last policy all the same.
+at the end, and always the last in the averaged policy and in what a run returns. The two players of a saddle point
+circle it and the average of their path is nearer to it: a gait that one step unsettles and the next repairs counts as
+little as it should. Simulators are driven by the last policy all the same.
 """
 
 import math
@@ -51,11 +51,6 @@ class Imitator:
         config_limits.check(config)
         if len(config.std) not in (0, 2):
             raise ValueError(f"std must be two numbers or none, but is {config.std}")
-        if len(set(config.std)) == 2 and config.std_hold == 1 and not config.average:
-            raise ValueError(
-                f"average must be above 0 with std_hold 1, which leaves std[1] = {config.std[1]} to the averaged "
-                f"policy alone, but is {config.average}"
-            )
         # Independent streams; the first is that of expert_pairs, the fourth that of bc.CLONING.
         _, physics, learner, cloning, fitting, weights = np.random.SeedSequence(config.seed).spawn(6)
         self.config = config
@@ -164,7 +159,8 @@ class Imitator:
     def _average(self) -> None:
         """Move the averaged policy towards the last one, at the deviation that the run returns."""
         self.average.update(self.iteration + 1)
-        if self.averaged is not self.policy and self.config.std and isinstance(self.averaged, GaussianPolicy):
+        learning = self.averaged is self.policy and self.env_steps < self.config.steps
+        if self.config.std and isinstance(self.averaged, GaussianPolicy) and not learning:
             self.averaged.log_std.fill_(math.log(self.config.std[1]))  # wide is for learning, not for the result
 
     def _sides(self, batch: Batch) -> tuple[Side, Side]:
