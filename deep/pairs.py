@@ -30,6 +30,11 @@ def expert_pairs(config: Choice, spec: envs.EnvSpec) -> Demos:
     if path is None:
         raise ValueError(f"demos must name a file, because {config.env} has no bundled demonstrations")
     data = demos.load(Path(path), spec)
+    if config.subsample != 1 and data.uneven:
+        raise ValueError(
+            f"subsample must be 1, because the time in {path} leaves pairs out unevenly and its metadata name no "
+            f"subsample, but is {config.subsample}"
+        )
     kept = int(data.metadata.get("subsample", 1))
     if config.subsample < 1 or config.subsample % kept:
         raise ValueError(
@@ -52,6 +57,11 @@ def absorbing_share(pairs: Demos, spec: envs.EnvSpec) -> float:
     """
     if pairs.terminated is None:
         raise ValueError("absorbing must be off for demonstrations that do not say which episodes terminated")
+    if pairs.uneven:
+        raise ValueError(
+            "absorbing must be off for demonstrations whose time leaves pairs out unevenly and whose metadata name no "
+            "subsample"
+        )
     every = int(pairs.metadata.get("subsample", 1))
     if every > 1 and pairs.time is None:
         raise ValueError(

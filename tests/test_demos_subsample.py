@@ -1,13 +1,18 @@
 """Thinning against the obvious loop, and the choice of trajectories."""
 
+import dataclasses
 import itertools
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deep.demos import Demos, subsample, take
+from deep.config import CloningConfig
+from deep.demos import Demos, save, subsample, take
+from deep.envs import EnvSpec
+from deep.pairs import absorbing_share, expert_pairs
 
 
 def numbered(lengths: list[int], bare: bool = False) -> Demos:
@@ -58,6 +63,56 @@ def test_times_that_are_not_known_stay_so() -> None:
     assert twice.time is None and twice.metadata["subsample"] == 10
     timed = Demos(np.zeros((9, 1)), np.zeros(9, int), np.array([9]), time=5 * np.arange(9), metadata={"subsample": 5})
     assert np.diff(subsample(timed, 2, np.random.default_rng(0)).time).tolist() == [10] * (len(twice.obs) - 1)
+
+
+@pytest.mark.parametrize(
+    ("lengths", "time", "stride"),
+    [
+        ([3, 2], [2, 7, 12, 0, 5], 5),
+        ([3, 1], [2, 7, 12, 4], 5),
+        ([3, 2], [0, 1, 2, 7, 8], None),  # from the middle, and none left out
+        ([1, 1], [0, 0], None),
+    ],
+)
+def test_the_step_of_time_is_the_subsample(lengths: list[int], time: list[int], stride: int | None) -> None:
+    n = len(time)
+    demos = Demos(np.zeros((n, 1)), np.zeros(n, int), np.array(lengths), time=np.array(time), metadata={"seed": 1})
+    assert demos.metadata == ({"seed": 1} if stride is None else {"seed": 1, "subsample": stride})
+    assert not demos.uneven and subsample(demos, 2, np.random.default_rng(0)).metadata["subsample"] == 2 * (stride or 1)
+    said = Demos(np.zeros((n, 1)), np.zeros(n, int), np.array(lengths), time=np.array(time), metadata={"subsample": 1})
+    assert said.metadata == {"subsample": 1}  # what is said holds
+
+
+@pytest.mark.parametrize(("lengths", "time"), [([3, 2], [2, 7, 12, 0, 4]), ([3], [0, 3, 4]), ([1, 1], [4, 2])])
+def test_what_time_leaves_out_unevenly_is_not_thinned_again(
+    lengths: list[int], time: list[int], tmp_path: Path
+) -> None:
+    n, spec = len(time), EnvSpec("x", 1, True, 2, None, None, 100, native=False)
+    ended = np.ones(len(lengths), bool)
+    demos = Demos(np.zeros((n, 1)), np.zeros(n, int), np.array(lengths), terminated=ended, time=np.array(time))
+    assert demos.uneven and demos.metadata == {}
+    with pytest.raises(ValueError, match="every must be 1 for demonstrations whose time leaves pairs out unevenly"):
+        subsample(demos, 2, np.random.default_rng(0))
+    with pytest.raises(ValueError, match="absorbing must be off for demonstrations whose time leaves pairs out"):
+        absorbing_share(demos, spec)
+    path = tmp_path / "d.npz"
+    save(path, demos)
+    config = CloningConfig(env="x", demos=path, trajectories=len(lengths), subsample=1)
+    assert len(expert_pairs(config, spec).obs) == n
+    with pytest.raises(ValueError, match=r"subsample must be 1, because the time in .* leaves pairs out unevenly"):
+        expert_pairs(dataclasses.replace(config, subsample=5), spec)
+
+
+def test_demonstrations_with_time_alone_are_not_thinned_again(tmp_path: Path) -> None:
+    thin = subsample(numbered([60, 45]), 5, np.random.default_rng(0))
+    spec = EnvSpec("x", 2, False, 1, None, None, 99, native=False)
+    save(tmp_path / "d.npz", dataclasses.replace(thin, metadata={}))
+    config = CloningConfig(env="x", demos=tmp_path / "d.npz", trajectories=2, subsample=5)
+    pairs = expert_pairs(config, spec)
+    assert np.array_equal(pairs.obs, thin.obs) and pairs.metadata == {"subsample": 5}
+    assert absorbing_share(pairs, spec) == absorbing_share(thin, spec)
+    with pytest.raises(ValueError, match="subsample must be a positive multiple of 5"):
+        expert_pairs(dataclasses.replace(config, subsample=4), spec)
 
 
 def test_every_offset_occurs_and_trajectories_have_their_own() -> None:

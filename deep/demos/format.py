@@ -37,6 +37,7 @@ class Demos:
 
     Arrays are converted to float64 (`acts` of discrete tasks, `lengths` and `time` to int64, `terminated` to bool).
     `metadata` holds JSON values; `env` (Gymnasium id), `source`, `subsample`, `seed` and `versions` have a meaning.
+    Where `subsample` is left out and `time` goes by one step k > 1 in all episodes, it is k.
     Raises DemoError, naming the key, the index, what was expected and what was found.
     """
 
@@ -64,6 +65,10 @@ class Demos:
         if self.last_obs is not None:
             changed["last_obs"] = _last_obs(self.last_obs, len(lengths), obs.shape[1])
         _check_metadata(self.metadata)
+        if self.time is not None and "subsample" not in self.metadata:
+            steps = _steps(changed["time"], lengths)
+            if len(steps) == 1 and steps[0] > 1:
+                changed["metadata"] = self.metadata | {"subsample": int(steps[0])}
         for name, value in changed.items():
             object.__setattr__(self, name, value)
 
@@ -95,6 +100,14 @@ class Demos:
     def times(self) -> np.ndarray:
         """`time`, or `positions` where there is none, [N]."""
         return self.positions if self.time is None else self.time
+
+    @property
+    def uneven(self) -> bool:
+        """Whether `time` leaves pairs out, but not by one step in all episodes, and metadata have no `subsample`."""
+        if self.time is None or "subsample" in self.metadata:
+            return False
+        steps = _steps(self.time, self.lengths)
+        return bool((steps > 1).any() or (len(steps) == 0 and self.time.any()))
 
     def episode(self, i: int) -> Demos:
         """Episode i alone, with the same metadata."""
@@ -200,6 +213,11 @@ def _time(time: Any, lengths: np.ndarray) -> np.ndarray:
         i = at[0]
         raise DemoError(f"time[{i}] must be above {time[i - 1]}, its predecessor in the episode, but is {time[i]}")
     return time
+
+
+def _steps(time: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+    """The distinct differences between one pair and the next of its episode."""
+    return np.unique(np.delete(np.diff(time), np.cumsum(lengths)[:-1] - 1))
 
 
 def _reals(key: str, value: Any, shape: str, ndim: int) -> np.ndarray:

@@ -12,9 +12,12 @@ def subsample(demos: Demos, every: int, rng: np.random.Generator) -> Demos:
 
     A trajectory no longer than `every` keeps one pair. `time` records which pairs were kept, unless `demos` were
     thinned before and do not say when; metadata["subsample"] is the factor against the recorded trajectories.
+    ValueError where `every` is below 1, or above 1 for demonstrations that are uneven.
     """
     if every < 1:
         raise ValueError(f"every must be at least 1, but is {every}")
+    if every > 1 and demos.uneven:
+        raise ValueError(f"every must be 1 for demonstrations whose time leaves pairs out unevenly, but is {every}")
     offsets = rng.integers(np.minimum(every, demos.lengths))
     lengths = (demos.lengths - offsets + every - 1) // every
     first = np.cumsum(lengths) - lengths
