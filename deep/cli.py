@@ -12,6 +12,7 @@ import torch
 import tyro
 
 from deep.config_values import check_names, differences, from_dict
+from deep.demos.minari_path import dataset_folder
 from deep.envs import SimulatorFault
 from deep.run import Interrupted, Run
 
@@ -47,7 +48,7 @@ def parse(
         raise ValueError(f"resume must be left out: {command} takes seconds and is never resumed")
     if wanted is not None:
         run, stored = Run.open(Path(wanted), command)
-        base = absolute(from_dict(kind, stored))
+        base = from_dict(kind, stored)
         check_names(base)
         _refuse_import(getattr(base, "env", ""), given.get("env"), wanted)
         _refuse_read_only(run.folder)
@@ -68,17 +69,18 @@ def parse(
         program.__annotations__["resume"] = Annotated[Path | None, tyro.conf.Suppress]
     program.__defaults__ = (base, None, None)
     config, out = tyro.cli(program, prog=f"python -m deep.{command}", args=argv)
-    config = absolute(config)
-    if run is not None:
-        _refuse_changes(config, base, out)
-    return Request(config, out, run)
+    if run is None:
+        return Request(absolute(config), out, None)
+    _refuse_changes(absolute(config), absolute(base), out)
+    changed = {name: getattr(config, name) for name in MAY_CHANGE if hasattr(config, name)}
+    return Request(dataclasses.replace(base, **changed), None, run)  # paths as stored: they may mean others here
 
 
 def absolute(config: Any) -> Any:
-    """Files and folders by their whole paths, so that a run can be resumed from elsewhere; ids stay as they are."""
+    """Files, folders and ids of local data sets by their whole paths, so that a run can be resumed from elsewhere."""
     paths = {f.name: getattr(config, f.name) for f in dataclasses.fields(config)}
-    paths = {name: path.resolve() for name, path in paths.items() if isinstance(path, Path) and path.exists()}
-    return dataclasses.replace(config, **paths)
+    paths = {name: dataset_folder(path) for name, path in paths.items() if isinstance(path, Path)}
+    return dataclasses.replace(config, **{name: path.resolve() for name, path in paths.items() if path.exists()})
 
 
 def _refuse_import(env: str, given: str | None, folder: str) -> None:

@@ -27,7 +27,7 @@ from deep.config import GailConfig
 from deep.costs import Side
 from deep.learner import Learner, adam_state, below, load_adam_state, torch_generator
 from deep.nets import GaussianPolicy, Policy
-from deep.pairs import absorbing_share, expert_pairs
+from deep.pairs import absorbing_share, digest, expert_pairs
 from deep.rollout import Batch
 from deep.run import Metrics
 from occmatch.losses import LOSSES
@@ -209,10 +209,15 @@ class Imitator:
         if self.player.optimiser is not None:
             state |= {f"margin_adam.{k}": v for k, v in adam_state(self.player.optimiser).items()}
         state |= {f"averaged.{k}": v for k, v in self.average.state_dict().items()}
-        return state | {"fitting": self.fitting.get_state(), "iteration": torch.tensor(self.iteration)}
+        state |= {"fitting": self.fitting.get_state(), "iteration": torch.tensor(self.iteration)}
+        return state | {"demos_sha256": torch.from_numpy(digest(self.pairs))}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """Go on from a state_dict to the same bits."""
+        """Go on from a state_dict to the same bits; ValueError where it was reached with other demonstrations."""
+        began = state.get("demos_sha256")  # earlier runs have none
+        if began is not None and not torch.equal(began, torch.from_numpy(digest(self.pairs))):
+            path = self.config.demos or f"the bundled file of {self.config.env}"
+            raise ValueError(f"demos must hold what the run began with, but {path} has changed since")
         self.learner.load_state_dict(below(state, "learner."))
         self.margin.load_state_dict(below(state, "margin."))
         self._expert_rows = None

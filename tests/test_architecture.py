@@ -74,7 +74,7 @@ ARROWS = {
         "run": "files provenance",
         "progress": "run",
         "tracking": "files run",
-        "cli": "config envs run",
+        "cli": "config envs demos run",
         "diagnostics": "files run cli",
         "evaluate": "envs",
         "stats": "",

@@ -80,27 +80,6 @@ def test_paths_with_brackets_are_printed_as_they_are(tmp_path: Path, capsys: pyt
     assert f"run folder: {out}" in capsys.readouterr().out
 
 
-def test_demonstrations_are_found_again_from_another_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    shutil.copy(demos.bundled(TASK), "mine.npz")
-    gail.main([*SMALL, "--demos", "mine.npz", "--steps", "400", "--out", "run"])
-    (tmp_path / "below").mkdir()
-    monkeypatch.chdir(tmp_path / "below")
-    gail.main(["--resume", "../run", "--steps", "800"])
-    assert config(tmp_path / "run")["demos"] == str(tmp_path / "mine.npz")
-
-
-def test_a_run_whose_demonstrations_are_relative_goes_on_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    shutil.copy(demos.bundled(TASK), "mine.npz")
-    gail.main([*SMALL, "--demos", "mine.npz", "--steps", "400", "--out", "run"])
-    record = json.loads(Path("run/config.json").read_text())
-    record["config"]["demos"] = "mine.npz"
-    Path("run/config.json").write_text(json.dumps(record))
-    gail.main(["--resume", "run", "--demos", "mine.npz", "--steps", "800"])
-    assert config(Path("run"))["steps"] == 800
-
-
 def test_what_is_left_of_a_run_is_not_taken_for_a_new_one(tmp_path: Path) -> None:
     (tmp_path / "run" / "checkpoints").mkdir(parents=True)
     said = fails(gail.main, [*SMALL, "--steps", "400", "--out", str(tmp_path / "run")])
