@@ -54,14 +54,12 @@ class Bundle:
 def joined(runs: list[Run]) -> list[Metrics]:
     """The metrics of runs that follow one another, with steps and iterations counted through."""
     found: list[Metrics] = []
-    for record in runs:
+    for record, end in zip(runs, ends(runs), strict=True):
         last = found[-1] if found else {"env_steps": 0, "iteration": 0}
-        checkpoint = record.latest()
-        end = checkpoint.iteration if checkpoint else 0
         found += [
             m | {k: m[k] + last[k] for k in ("env_steps", "iteration")}
             for m in record.metrics()
-            if m["iteration"] <= end
+            if m["iteration"] <= end.iteration
         ]
     return found
 
@@ -78,15 +76,48 @@ def stages(folder: Path) -> list[Run]:
     return [*(stages(Path(start)) if start else []), record]
 
 
+@dataclass(frozen=True)
+class End:
+    """Where a run's part in the expert ends; 0 and 0 without a checkpoint."""
+
+    iteration: int
+    env_steps: int
+
+
+def ends(runs: list[Run]) -> list[End]:
+    """For each of runs that follow one another the checkpoint that the next one started from; of the last the latest.
+
+    Where the next one does not say (earlier versions), it is the latest as well. ValueError where a run no longer is
+    the one that was started from.
+    """
+    found = []
+    for record, after in zip(runs, [*runs[1:], None], strict=True):
+        last = record.latest()
+        end = End(last.iteration, int(last.tensors["env_steps"])) if last else End(0, 0)
+        start = None if after is None else files.read_json(after.folder / "config.json").get("start")
+        if start is not None:
+            if not isinstance(start, dict) or not all(type(start.get(k)) is int for k in ("iteration", "env_steps")):
+                where = after.folder / "config.json"
+                raise ValueError(
+                    f"{where}: expected iteration and env_steps under start, but found {ascii(start)[:60]}"
+                )
+            began = End(start["iteration"], start["env_steps"])
+            if end.iteration < began.iteration or (end == began and last and last.sha256 != start.get("sha256")):
+                raise ValueError(
+                    f"init must be the run that {after.folder} started from, but {record.folder} is another"
+                )
+            end = began
+        found.append(end)
+    return found
+
+
 def commands(runs: list[Run]) -> list[dict[str, Any]]:
     """For each run the command that repeats it, in a folder of its own, and the commit it was made with."""
     found: list[dict[str, Any]] = []
-    for i, record in enumerate(runs):
+    for i, (record, end) in enumerate(zip(runs, ends(runs), strict=True)):
         made = files.read_json(record.folder / "config.json")
         config = from_dict(ExpertConfig, made["config"])
-        checkpoint = record.latest()
-        steps = config.steps if checkpoint is None else int(checkpoint.tensors["env_steps"])
-        folder = f"runs/{config.env}-stage"
+        steps, folder = end.env_steps or config.steps, f"runs/{config.env}-stage"
         config = dataclasses.replace(
             config, threads=0, checkpoint_every=20, steps=steps, init=Path(f"{folder}{i - 1}") if i else None
         )

@@ -45,6 +45,7 @@ class Expert:
             stagger=True,
         )
         self.learner = Learner(simulator, config.learner, learner_seed)
+        self.start: dict[str, Any] | None = None
         if config.init is not None and fresh:
             self._start_from(config.init, config.env)
         self.average = Averaged(self.learner.policy, config.average)
@@ -59,6 +60,11 @@ class Expert:
         if checkpoint is None:
             raise ValueError(f"init must be an expert run with a checkpoint, but {folder} has none")
         policy, found = self.learner.policy, checkpoint.tensors
+        self.start = {
+            "iteration": checkpoint.iteration,
+            "env_steps": int(found["env_steps"]),
+            "sha256": checkpoint.sha256,
+        }
         load_into(policy, below(found, "averaged.") or below(found, "policy."), str(folder))
         self.learner.value.load_state_dict(below(found, "value."))
         if isinstance(policy, GaussianPolicy):
@@ -148,7 +154,8 @@ def train(config: ExpertConfig, record: Run, console: Console) -> None:
     expert = Expert(config, fresh=checkpoint is None)
     if checkpoint is not None:
         expert.load_state_dict(checkpoint.tensors)
-    record.keep(as_dict(config))
+    # That run may be trained on: which of its checkpoints this one began with is kept.
+    record.keep(as_dict(config), **({} if expert.start is None else {"start": expert.start}))
     try:
         loop = run.iterations(record, expert, config.steps, config.checkpoint_every)
         loop = tracking.follow(loop, config.wandb, record.folder, as_dict(config))

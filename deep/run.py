@@ -1,6 +1,7 @@
 """The run folder: configuration, metrics, checkpoints, and a loop that can be interrupted and resumed.
 
-    config.json        the resolved configuration, with versions and commit
+    config.json        the resolved configuration, with versions and commit; of an expert that continues another's run
+                       also the checkpoint it started from
     metrics.jsonl      one line an iteration
     events.out.*       the same for TensorBoard
     checkpoints/       <iteration>.safetensors and <iteration>.json, the last three
@@ -57,10 +58,11 @@ def new_folder(name: str) -> Path:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A state as it was saved after `iteration` iterations: tensors by name."""
+    """A state as it was saved after `iteration` iterations: tensors by name, and the SHA-256 of their file."""
 
     iteration: int
     tensors: dict[str, Tensor]
+    sha256: str
 
 
 class Run:
@@ -98,11 +100,12 @@ class Run:
             raise ValueError(f"{folder}/config.json: expected the settings under config, but found none")
         return cls(folder), record["config"]
 
-    def keep(self, config: dict[str, Any]) -> None:
-        """Note the configuration that the run goes on with, where resuming changed it."""
+    def keep(self, config: dict[str, Any], **more: Any) -> None:
+        """Note the configuration that the run goes on with, where resuming changed it, and what else is to be known."""
         record = read_json(self.folder / "config.json")
-        if record["config"] != json.loads(json.dumps(config)):
-            write_json(self.folder / "config.json", record | {"config": config})
+        found = json.loads(json.dumps(record | {"config": config} | more))
+        if found != record:
+            write_json(self.folder / "config.json", found)
 
     def log(self, metrics: Metrics) -> None:
         """Append one line to metrics.jsonl and its numbers to TensorBoard."""
@@ -156,7 +159,7 @@ class Run:
             try:
                 record = read_json(path)
                 tensors = load_tensors(path.with_suffix(".safetensors"), record["sha256"])
-                found = Checkpoint(int(record["iteration"]), tensors)
+                found = Checkpoint(int(record["iteration"]), tensors, str(record["sha256"]))
             except (ValueError, KeyError, TypeError, OverflowError, OSError) as error:
                 problems.append(str(error))
                 continue

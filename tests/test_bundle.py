@@ -42,6 +42,30 @@ def test_a_bundle_holds_the_last_policy_and_what_it_did(tmp_path: Path) -> None:
     assert told["lengths"] == [200] * kept.episodes and kept.obs.dtype == np.float64
 
 
+def test_a_stage_ends_where_the_next_one_began(tmp_path: Path) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    expert.main([*FLAGS, "--steps", "800", "--out", str(first)])
+    expert.main([*FLAGS, "--steps", "400", "--init", str(first), "--out", str(second)])
+    runs = bundle.stages(second)
+    before = bundle.joined(runs), bundle.commands(runs)
+    expert.main(["--resume", str(first), "--steps", "1200"])
+    assert (bundle.joined(runs), bundle.commands(runs)) == before and "--steps 800 " in before[1][0]["command"]
+    record = json.loads((second / "config.json").read_text())
+    started = record.pop("start")
+    assert started["env_steps"] == 800 and started["iteration"] == 2
+    (second / "config.json").write_text(json.dumps(record))  # as an earlier version left it
+    assert [m["env_steps"] for m in bundle.joined(runs)] == [400, 800, 1200, 1600]
+    for changed in ({"iteration": 9}, {"iteration": 3, "env_steps": 1200}):
+        (second / "config.json").write_text(json.dumps(record | {"start": started | changed}))
+        with pytest.raises(
+            ValueError, match=f"init must be the run that {second} started from, but {first} is another"
+        ):
+            bundle.joined(runs)
+    (second / "config.json").write_text(json.dumps(record | {"start": [3]}))
+    with pytest.raises(ValueError, match="expected iteration and env_steps under start, but found"):
+        bundle.joined(runs)
+
+
 def test_demonstrations_with_wide_observations_are_rounded_to_single_precision() -> None:
     rng = np.random.default_rng(0)
     for width, single in ((bundle.WIDE, False), (bundle.WIDE + 1, True)):
