@@ -22,6 +22,7 @@ from scipy import stats
 Scores = np.ndarray | Sequence[np.ndarray] | Mapping[str, np.ndarray]
 Method = Literal["percentile", "bca"]
 TRIM = 0.25  # of the runs on either side
+EXACT = 200  # runs up to which ranks are counted out
 
 
 @dataclass(frozen=True)
@@ -170,20 +171,44 @@ def probability_of_improvement(
 def rank_sum(x: np.ndarray, y: np.ndarray) -> float:
     """One-sided p-value of Wilcoxon's rank-sum test that x [n] is not greater than y [m], runs independent.
 
-    The test of the paper's Section 6 (lambda on Reacher). Exact without ties, normal approximation with them.
+    The test of the paper's Section 6 (lambda on Reacher). The share of the C(n + m, n) choices of n among all runs
+    whose ranks add up to at least those of x, tied runs having the mean of their ranks: exact, also with ties.
+    Beyond n + m = EXACT runs a normal approximation.
     """
     (x,), (y,) = strata(np.asarray(x)), strata(np.asarray(y))
-    ties = len(np.unique([*x, *y])) < len(x) + len(y)
-    method = "asymptotic" if ties else "exact"
-    return float(stats.mannwhitneyu(x, y, alternative="greater", method=method).pvalue)
+    n = len(x)
+    if n + len(y) > EXACT:
+        return float(stats.mannwhitneyu(x, y, alternative="greater", method="asymptotic").pvalue)
+    ranks = _doubled_ranks([*x, *y])
+    ways = np.zeros((n + 1, ranks.sum() + 1))  # [k, s]: choices of k runs whose doubled ranks add up to s
+    ways[0, 0] = 1.0
+    for rank in ranks:
+        ways[1:, rank:] += ways[:-1, :-rank].copy()
+    return float(ways[n, ranks[:n].sum() :].sum() / ways[n].sum())
 
 
 def signed_rank(x: np.ndarray, y: np.ndarray) -> float:
     """One-sided p-value of Wilcoxon's signed-rank test that x [n] is not greater than y [n], runs paired (by seed).
 
-    1 where no pair differs. ValueError unless there are as many of each.
+    Pairs that do not differ are left out, as Wilcoxon did; of the n others the share of the 2^n choices of signs with
+    which the ranks of positive differences add up to at least as much, ties having the mean of their ranks: exact.
+    Beyond n = EXACT a normal approximation. 1 where no pair differs. ValueError unless there are as many of each.
     """
     (x,), (y,) = strata(np.asarray(x)), strata(np.asarray(y))
     if len(x) != len(y):
         raise ValueError(f"x and y must be pairs, but have {len(x)} and {len(y)} runs")
-    return 1.0 if np.array_equal(x, y) else float(stats.wilcoxon(x, y, alternative="greater").pvalue)
+    differences = (x - y)[x != y]
+    if len(differences) > EXACT:
+        return float(stats.wilcoxon(differences, alternative="greater", method="asymptotic").pvalue)
+    ranks = _doubled_ranks(np.abs(differences))
+    chance = np.zeros(ranks.sum() + 1)  # [s]: that the doubled ranks of positive differences add up to s
+    chance[0] = 1.0
+    for rank in ranks:
+        chance[rank:] += chance[:-rank].copy()
+        chance /= 2
+    return float(chance[ranks[differences > 0].sum() :].sum())
+
+
+def _doubled_ranks(values: np.ndarray | Sequence[float]) -> np.ndarray:
+    """Twice the ranks 1, 2, ..., the mean of them for ties: integers."""
+    return np.rint(2 * stats.rankdata(values)).astype(int)

@@ -154,6 +154,37 @@ def test_the_tests_of_wilcoxon() -> None:
     assert stats.signed_rank([1, 2], [1, 2]) == 1.0
 
 
+def test_the_tests_of_wilcoxon_are_exact_with_ties() -> None:
+    # C(10, 5) = 252 choices of five ranks of which seven are tied: the five of x are among those seven in 21.
+    assert stats.rank_sum([1] * 5, [1, 1, 0.8, 0.7, 0.6]) == pytest.approx(21 / 252, abs=ROUND)
+    assert stats.rank_sum([1, 1, 1], [0, 0, 0]) == pytest.approx(1 / 20, abs=ROUND)
+    assert stats.rank_sum([2, 2], [2, 2, 2]) == 1.0
+    # Differences 0, 1, 1, -1, 2: ranks 2, 2, 2, 4 of four; a sum of 8 or 10 has 3 + 1 of 16 choices of signs.
+    assert stats.signed_rank([1, 2, 3, 4, 7], [1, 1, 2, 5, 5]) == pytest.approx(4 / 16, abs=ROUND)
+    assert stats.signed_rank([2, 3, 4], [1, 2, 3]) == pytest.approx(1 / 8, abs=ROUND)
+
+
+@given(st.lists(st.integers(0, 3), min_size=1, max_size=5), st.lists(st.integers(0, 3), min_size=1, max_size=5))
+def test_the_tests_of_wilcoxon_count_every_choice(x: list[int], y: list[int]) -> None:
+    both = scipy.stats.rankdata([*x, *y])
+    sums = [sum(chosen) for chosen in itertools.combinations(both, len(x))]
+    assert stats.rank_sum(x, y) == pytest.approx(np.mean(np.array(sums) >= sum(both[: len(x)])), abs=ROUND)
+    d = np.array([a - b for a, b in zip(x, y, strict=False) if a != b])
+    ranks = scipy.stats.rankdata(np.abs(d))
+    found = [sum(ranks[np.array(signs, bool)]) for signs in itertools.product((0, 1), repeat=len(d))]
+    n = min(len(x), len(y))
+    assert stats.signed_rank(x[:n], y[:n]) == pytest.approx(np.mean(np.array(found) >= ranks[d > 0].sum()), abs=ROUND)
+
+
+def test_the_tests_of_wilcoxon_are_near_their_approximations_where_these_take_over() -> None:
+    draw = rng()
+    x, y = draw.normal(0.2, size=(2, stats.EXACT + 1))
+    half = stats.EXACT // 2
+    exact, near = stats.rank_sum(x[:half], y[:half]), stats.rank_sum(x[: half + 1], y[:half])
+    assert exact == pytest.approx(near, abs=0.03)
+    assert stats.signed_rank(x[:-1], y[:-1]) == pytest.approx(stats.signed_rank(x, y), abs=0.03)
+
+
 def test_what_is_refused_is_named() -> None:
     def boot(scores: object, **settings: object) -> Interval:
         return stats.stratified_bootstrap(stats.iqm, scores, rng(), **settings)
