@@ -6,18 +6,19 @@ import os
 import re
 from pathlib import Path
 
-__all__ = ["dataset_folder"]
+__all__ = ["dataset_folder", "datasets_root"]
 
 ID = re.compile(r"(?:[-\w]+/)*[-\w]+-v\d+")
 
 
-def dataset_folder(path: Path) -> Path:
-    """`path` itself where there is something; else the folder of the data set with that id, where there is one.
+def datasets_root() -> Path:
+    """Where local data sets lie: MINARI_DATASETS_PATH, as Minari itself has it, or else ~/.minari/datasets."""
+    return Path(os.environ.get("MINARI_DATASETS_PATH") or "~/.minari/datasets").expanduser()
 
-    Local data sets lie in MINARI_DATASETS_PATH, as Minari itself has it, or else in ~/.minari/datasets.
-    """
+
+def dataset_folder(path: Path) -> Path:
+    """`path` itself where there is something; else the folder of the data set with that id, where there is one."""
     if path.exists() or not ID.fullmatch(path.as_posix()):
         return path
-    root = os.environ.get("MINARI_DATASETS_PATH") or "~/.minari/datasets"
-    found = Path(root).expanduser() / path
+    found = datasets_root() / path
     return found if found.is_dir() else path

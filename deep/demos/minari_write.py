@@ -9,7 +9,6 @@ is in infos/time.
 from __future__ import annotations
 
 import json
-import os
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +19,7 @@ import numpy as np
 from deep.demos.format import DemoError, Demos
 from deep.demos.imitation_write import with_last
 from deep.demos.metadata import to_text, wrap
+from deep.demos.minari_path import datasets_root
 from deep.demos.minari_read import DEMANDED, OWN
 from deep.demos.writing import new_folder
 
@@ -122,8 +122,6 @@ def _box(low: np.ndarray, high: np.ndarray) -> dict[str, Any]:
 
 
 def _id(path: Path) -> str:
-    """The path below MINARI_DATASETS_PATH, or the folder's name."""
-    root = os.environ.get("MINARI_DATASETS_PATH")
-    if root and path.resolve().is_relative_to(Path(root).resolve()):
-        return path.resolve().relative_to(Path(root).resolve()).as_posix()
-    return path.name
+    """The path below the folder of local data sets, or the folder's name."""
+    path, root = path.resolve(), datasets_root().resolve()
+    return path.relative_to(root).as_posix() if path.is_relative_to(root) else path.name
