@@ -1,12 +1,16 @@
 """What is written beside the episodes of a Minari data set: its id, and its task's spaces."""
 
+import importlib
 import json
+import sys
 from pathlib import Path
 
+import gymnasium
+import h5py
 import numpy as np
 import pytest
 
-from deep.demos import Demos, save
+from deep.demos import Demos, load, save
 
 
 def written(folder: Path, demos: Demos) -> dict:
@@ -32,3 +36,39 @@ def test_the_id_is_the_path_below_the_folder_of_local_data_sets(
     assert written(tmp_path / "elsewhere" / "task-v0", discrete("none"))["dataset_id"] == "task-v0"
     monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path / "elsewhere"))
     assert written(tmp_path / "elsewhere" / "mine" / "task-v1", discrete("none"))["dataset_id"] == "mine/task-v1"
+
+
+MODULE = """
+import gymnasium
+import numpy as np
+
+
+class Start(gymnasium.Env):
+    observation_space = gymnasium.spaces.Box(-1, 1, (2,), np.float64)
+    action_space = gymnasium.spaces.Discrete(3, start=5)
+
+
+gymnasium.register("Start-v0", entry_point="start_tasks:Start", max_episode_steps=9)
+"""
+
+
+def test_actions_of_a_packages_task_are_counted_from_its_own_first_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "start_tasks.py").write_text(MODULE)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    demos = discrete("start_tasks:Start-v0")
+    made = written(tmp_path / "unknown-v0", demos)
+    assert "start_tasks" not in sys.modules  # a name in a file imports no module
+    assert json.loads(made["action_space"])["start"] == 0 and "env_spec" not in made
+    importlib.import_module("start_tasks")
+    try:
+        made = written(tmp_path / "known-v0", demos)
+    finally:
+        del sys.modules["start_tasks"], gymnasium.registry["Start-v0"]
+    space = json.loads(made["action_space"])
+    assert (space["start"], space["n"]) == (5, 3) and json.loads(made["env_spec"])["id"] == "Start-v0"
+    with h5py.File(tmp_path / "known-v0" / "data" / "main_data.hdf5") as file:
+        assert file["episode_0/actions"][:].tolist() == [5, 7, 6]
+    for name in ("unknown-v0", "known-v0"):
+        assert load(tmp_path / name).acts.tolist() == [0, 2, 1]

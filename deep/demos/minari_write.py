@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -101,18 +102,21 @@ def _task(demos: Demos, known: tuple[str | None, EnvSpec] | None) -> dict[str, s
 
 def _known(env_id: object) -> tuple[str | None, EnvSpec] | None:
     """A registered task, as Gymnasium's own text, where it has one, and as EnvSpec."""
-    if not isinstance(env_id, str) or ":" in env_id:  # a name in a file imports no module
+    if not isinstance(env_id, str):
+        return None
+    package, _, name = env_id.rpartition(":")
+    if package and package not in sys.modules:  # a name in a file imports no module
         return None
     from deep.envs import make  # MuJoCo and Gymnasium take a second to import
     from deep.envs.registry import lookup
 
     try:
-        simulator = make(env_id, 1, 0)
+        simulator = make(name, 1, 0)
     except (ValueError, TypeError):
         return None
     simulator.close()
     try:
-        return lookup(env_id).to_json(), simulator.spec
+        return lookup(name).to_json(), simulator.spec
     except (ValueError, TypeError):  # made by a function of this process
         return None, simulator.spec
 
