@@ -55,7 +55,7 @@ free here: names and switches, and what depends on the demonstrations (deep.pair
 
 
 def check(config: Any, part: str = "") -> None:
-    """Raise ValueError for the first setting out of its range; `part` is the prefix of its name."""
+    """Raise ValueError for the first setting out of its range, or a std without its end; `part` precedes its name."""
     limits = LIMITS[type(config)]
     for f in dataclasses.fields(config):
         value, name = getattr(config, f.name), part + f.name
@@ -66,3 +66,5 @@ def check(config: Any, part: str = "") -> None:
                 if x not in limits[f.name]:
                     place = f"{name}[{i}]" if isinstance(value, tuple) else name
                     raise ValueError(f"{place} must be {limits[f.name].words}, but is {x}")
+    if isinstance(config, GailConfig) and len(config.std) not in (0, 2):
+        raise ValueError(f"std must be two numbers or none, but is {config.std}")

@@ -49,8 +49,6 @@ class Imitator:
 
     def __init__(self, config: GailConfig) -> None:
         config_limits.check(config)
-        if len(config.std) not in (0, 2):
-            raise ValueError(f"std must be two numbers or none, but is {config.std}")
         # Independent streams; the first is that of expert_pairs, the fourth that of bc.CLONING.
         _, physics, learner, cloning, fitting, weights = np.random.SeedSequence(config.seed).spawn(6)
         self.config = config

@@ -227,6 +227,7 @@ def test_the_display_counts_runs_and_says_what_failed(tmp_path: Path) -> None:
         (["--trajectories", "11"], "trajectories must be in 1..10, as .*, but is 11"),
         (["--trajectories"], "trajectories must have at least one entry, but is empty"),
         (["--methods"], "methods must have at least one entry, but is empty"),
+        (["--methods", "gail", "--dry-run", "--", "--std", "0.1"], r"std must be two numbers or none, but is \(0.1,\)"),
     ],
 )
 def test_wrong_requests_are_refused(flags: list[str], message: str) -> None:
