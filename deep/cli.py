@@ -63,6 +63,7 @@ def parse(
     Args:
         out: The run folder, which must not hold a run yet; runs/<name> where left out.
         resume: Continue the run in this folder; its settings hold, and only --steps and --threads may be given anew.
+            A task of a package, package:Task-v0, must be given again with --env.
     """
     program.__annotations__["config"] = Annotated[kind, tyro.conf.arg(name="")]
     if not resumes:

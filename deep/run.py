@@ -15,6 +15,7 @@ reads like one that was never interrupted.
 
 import contextlib
 import json
+import shlex
 import signal
 import sys
 from collections.abc import Iterator
@@ -79,7 +80,7 @@ class Run:
         if folder.exists() and not folder.is_dir():
             raise ValueError(f"out must be a new folder, but {folder} is a file")
         if (folder / "config.json").exists():
-            more = "" if command == "bc" else f"; continue it with --resume {folder}"
+            more = "" if command == "bc" else f"; continue it with {resuming(folder)}"
             raise ValueError(f"out must be a new folder, but {folder} holds a run{more}")
         for left in ("checkpoints", "metrics.jsonl"):
             if (folder / left).exists():
@@ -198,11 +199,20 @@ def _metrics(path: Path, number: int, line: bytes) -> Metrics:
     return found
 
 
+def resuming(folder: Path) -> str:
+    """The flags that continue a run: a task's package is imported only where it is named anew (deep.cli)."""
+    record = read_json(folder / "config.json")
+    config = record.get("config") if isinstance(record, dict) else None
+    env = config.get("env") if isinstance(config, dict) else None
+    named = ["--env", env] if isinstance(env, str) and ":" in env else []
+    return shlex.join(["--resume", str(folder), *named])
+
+
 class Interrupted(Exception):
     """Ctrl-C came; the checkpoint is written."""
 
     def __init__(self, folder: Path) -> None:
-        super().__init__(f"interrupted; continue with --resume {folder}")
+        super().__init__(f"interrupted; continue with {resuming(folder)}")
 
 
 def iterations(run: Run, algorithm: Algorithm, steps: int, checkpoint_every: int) -> Iterator[Metrics]:

@@ -106,7 +106,11 @@ def test_a_run_trains_on_a_task_of_a_package(package: str, tmp_path: Path) -> No
         ValueError, match=f"env must be given anew, --env {env_id}, because .* asks to import a package"
     ):
         expert.main(["--resume", str(out), "--steps", "112"])
-    expert.main(["--resume", str(out), "--env", env_id, "--steps", "112"])
+    advice = f"--resume {out} --env {env_id}"
+    assert str(run.Interrupted(out)) == f"interrupted; continue with {advice}"
+    with pytest.raises(ValueError, match=f"holds a run; continue it with {advice}"):
+        expert.main(["--env", env_id, "--steps", "56", *flags])
+    expert.main([*advice.split(), "--steps", "112"])
     assert len((out / "metrics.jsonl").read_text().splitlines()) == 4
 
 
