@@ -8,21 +8,32 @@ import fcntl
 import json
 import os
 from pathlib import Path
-from types import TracebackType
+from types import NoneType, TracebackType
 from typing import Any, BinaryIO
 
 Line = dict[str, Any]
-NAMED = (
-    *("identity", "method", "env", "trajectories", "seed", "config"),
-    *("versions", "commit", "code", "demos_sha256", "finished"),
-)
-"""What every line says about where its numbers come from."""
+NAMED: dict[str, tuple[type, ...]] = {
+    "identity": (str,),
+    "method": (str,),
+    "env": (str,),
+    "trajectories": (int,),
+    "seed": (int,),
+    "config": (dict,),
+    "versions": (dict,),
+    "commit": (str, NoneType),
+    "code": (str,),
+    "demos_sha256": (str,),
+    "finished": (str,),
+}
+"""What every line says about where its numbers come from, and as what."""
+WORDS = {str: "text", int: "an integer", dict: "an object", NoneType: "null"}
 
 
 def read(path: Path) -> list[Line]:
     """The lines of a results file, without a torn last one; [] where there is no file.
 
-    Raises ValueError, with the place, for any other line that is not JSON or lacks one of NAMED.
+    Raises ValueError, with the place, for any other line that is not JSON, or where one of NAMED is not there or of
+    another type.
     """
     found = []
     texts = path.read_bytes().split(b"\n")[:-1] if path.exists() else []
@@ -34,8 +45,31 @@ def read(path: Path) -> list[Line]:
         missing = [name for name in NAMED if not isinstance(line, dict) or name not in line]
         if missing:
             raise ValueError(f"{path}:{i} must name {', '.join(NAMED)}, but lacks {', '.join(missing)}")
+        if wrong := _wrong(line):
+            raise ValueError(f"{path}:{i}: {wrong}")
         found.append(line)
     return found
+
+
+def _wrong(line: Line) -> str | None:
+    """What is the matter with the first entry that is not what it should be."""
+    for name, kinds in NAMED.items():
+        if type(line[name]) not in kinds:
+            return f"{name} must be {' or '.join(WORDS[kind] for kind in kinds)}, but is {ascii(line[name])[:60]}"
+    if not _number(lam := line["config"].get("entropy", 0.0)):
+        return f"config.entropy must be a number, but is {ascii(lam)[:60]}"
+    if type(line.get("env_steps", 0)) is not int:
+        return f"env_steps must be an integer, but is {ascii(line['env_steps'])[:60]}"
+    rows = line.get("evaluations", [])
+    if not isinstance(rows, list) or not all(
+        isinstance(r, list) and len(r) == 3 and all(map(_number, r)) for r in rows
+    ):
+        return f"evaluations must be rows of three numbers, but are {ascii(rows)[:60]}"
+    return None
+
+
+def _number(value: Any) -> bool:
+    return type(value) in (int, float)
 
 
 class Writer:

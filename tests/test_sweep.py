@@ -29,7 +29,7 @@ def small(method: str = "gail", seed: int = 1) -> Cell:
 def line(seed: int, **more: object) -> dict:
     made = small(seed=seed)
     fields = {"identity": made.identity(), "method": "gail", "env": "CartPole-v0", "trajectories": 1, "seed": seed}
-    source = dict.fromkeys(("versions", "commit", "code", "finished"), "x")
+    source = dict.fromkeys(("commit", "code", "finished"), "x") | {"versions": {}}
     known = {"config": made.settings(), "demos_sha256": sweep_grid.digest(made.demonstrations())}
     return fields | source | known | more
 
@@ -158,6 +158,12 @@ def test_a_results_file_has_one_writer(tmp_path: Path) -> None:
         ('{"torn": 1\n', r"raw\.jsonl:2 must be a line of JSON"),
         ("[1]\n", r"raw\.jsonl:2 must name identity, .* but lacks identity, method"),
         (json.dumps({k: v for k, v in line(1).items() if k != "commit"}) + "\n", r":2 must name .* but lacks commit"),
+        (json.dumps(line(1) | {"config": []}) + "\n", r":2: config must be an object, but is \[\]"),
+        (json.dumps(line(1) | {"commit": 3}) + "\n", ":2: commit must be text or null, but is 3"),
+        (json.dumps(line(1) | {"seed": True}) + "\n", ":2: seed must be an integer, but is True"),
+        (json.dumps(line(1) | {"config": {"entropy": "x"}}) + "\n", ":2: config.entropy must be a number, but is 'x'"),
+        (json.dumps(line(1) | {"env_steps": None}) + "\n", ":2: env_steps must be an integer, but is None"),
+        (json.dumps(line(1) | {"evaluations": [[1, 2]]}) + "\n", r":2: evaluations must be rows of three numbers, but"),
     ],
 )
 def test_any_other_damage_is_an_error_with_its_place(tmp_path: Path, text: str, message: str) -> None:
