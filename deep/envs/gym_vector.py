@@ -19,6 +19,7 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from deep.envs import registry, saved
 from deep.envs.base import Simulator, SimulatorFault, Step
 from deep.envs.clock import Clock
+from deep.envs.failures import FAILURES, failing
 from deep.envs.quiet import old_tasks
 
 __all__ = ["GymSimulator"]
@@ -34,7 +35,7 @@ def _making(env_id: str, *clear: type[Exception]) -> Iterator[None]:
         yield
     except clear:
         raise
-    except Exception as error:  # not installed, or its own code fails: in any way
+    except FAILURES as error:  # not installed, or its own code fails
         reason = " ".join(str(error).split())
         raise ValueError(f"{env_id} must be installed, but cannot be made: {reason}") from error
 
@@ -102,7 +103,7 @@ class GymSimulator(Simulator):
         actions = self.check_actions(actions)
         self._reserve(int(self._clock.elapsed.max()) + 1)
         self._played[np.arange(self.num), self._clock.elapsed] = actions
-        with self._failing("step"):
+        with failing(self.spec.id, "step"):
             raw, reward, terminated, truncated, _ = self._envs.step(self._given(actions))
         obs = raw.astype(np.float64)
         if not (np.isfinite(obs).all() and np.isfinite(reward).all()):
@@ -132,21 +133,12 @@ class GymSimulator(Simulator):
     def _begin(self, mask: np.ndarray) -> None:
         """New episodes, from new seeds, for the simulators in `mask` [E]."""
         self._seeds[mask] = self._rng.integers(SEEDS, size=int(mask.sum()))
-        with self._failing("reset"):
+        with failing(self.spec.id, "reset"):
             raw, _ = self._envs.reset(seed=self._seeds.tolist(), options={"reset_mask": mask.copy()})
         bad = mask & ~np.isfinite(raw).all(axis=1)
         if bad.any():
             raise SimulatorFault(self.spec.id, np.flatnonzero(bad), "the observation after a reset is not finite")
         self._obs[mask] = raw[mask]
-
-    @contextmanager
-    def _failing(self, what: str) -> Iterator[None]:
-        """Whatever an environment raises is a fault of the simulator."""
-        try:
-            yield
-        except Exception as error:
-            reason = " ".join(f"{type(error).__name__}: {error}".split())
-            raise SimulatorFault(self.spec.id, np.empty(0, dtype=np.int64), f"{what} raised {reason}") from error
 
     def state_dict(self) -> dict[str, np.ndarray]:
         elapsed = self.elapsed
@@ -179,7 +171,7 @@ class GymSimulator(Simulator):
             saved.check_below(id_, "played", state["played"], self.spec.act_dim)
         self._clock.load(id_, state["elapsed"], state["limit"])
         self._obs = None  # not ready, should an environment fail in the replay
-        with self._failing("replay"):
+        with failing(id_, "replay"):
             raw, _ = self._envs.reset(seed=state["seeds"].tolist())
             obs = raw.astype(np.float64)
             for i, env in enumerate(self._envs.envs):

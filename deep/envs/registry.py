@@ -16,6 +16,7 @@ from gymnasium.spaces import Box, Dict, Discrete, Tuple
 from gymnasium.wrappers import TimeLimit
 
 from deep.envs.base import EnvSpec
+from deep.envs.failures import FAILURES, one_line
 
 __all__ = ["as_shipped", "describe", "horizon", "lookup", "number", "resolve"]
 
@@ -31,8 +32,8 @@ def resolve(env_id: str) -> str:
         raise ValueError(f"env must name a Python package before its colon, but is {env_id!r}")
     try:
         importlib.import_module(package)
-    except Exception as error:  # a package may fail in any way while it is imported
-        reason = " ".join(f"{type(error).__name__}: {error}".split())
+    except FAILURES as error:
+        reason = one_line(error)
         raise ValueError(f"{env_id} must name a package that can be imported, but {package} fails: {reason}") from error
     return name
 

@@ -16,6 +16,7 @@ import gymnasium
 import numpy as np
 
 from deep.envs import registry
+from deep.envs.failures import FAILURES, failing, one_line
 from deep.envs.quiet import old_tasks
 
 __all__ = ["Shot", "frame_rate", "shots"]
@@ -56,16 +57,19 @@ def shots(
     """The first state of an episode, every `every`-th one, and the last, at most `steps` steps in.
 
     `act` maps observations [O] to actions as the environment expects them; equal seeds give equal first states.
-    Raises ValueError where the task cannot be drawn.
+    Raises ValueError where the task cannot be drawn, SimulatorFault where it fails otherwise.
     """
     env = _make(env_id, size)
     number = registry.number(env_id, env)
     try:
-        obs, _ = env.reset(seed=seed)
+        with failing(env_id, "reset"):
+            obs, _ = env.reset(seed=seed)
         total, done, ended = 0.0, 0, ""
         yield Shot(_draw(env_id, env), done, total, ended)
         while not ended and (steps is None or done < steps):
-            obs, reward, terminated, truncated, _ = env.step(np.asarray(act(obs), dtype=number))
+            action = np.asarray(act(obs), dtype=number)
+            with failing(env_id, "step"):
+                obs, reward, terminated, truncated, _ = env.step(action)
             total, done = total + float(reward), done + 1
             ended = "terminated" if terminated else "truncated" if truncated else ""
             if ended or done == steps or done % every == 0:
@@ -87,8 +91,8 @@ def _make(env_id: str, size: int) -> gymnasium.Env:
             _try_renderer(os.environ.get("MUJOCO_GL") or "glfw")
         with old_tasks():
             return gymnasium.make(name, render_mode="rgb_array", disable_env_checker=True, **sizes)
-    except Exception as error:
-        raise ValueError(f"{env_id} must draw itself to be watched, but {_line(error)}") from error
+    except FAILURES as error:
+        raise ValueError(f"{env_id} must draw itself to be watched, but {one_line(error)}") from error
 
 
 def _try_renderer(name: str) -> None:
@@ -96,7 +100,7 @@ def _try_renderer(name: str) -> None:
     try:
         importlib.import_module(f"mujoco.{name}").GLContext(64, 64).free()
     except Exception as error:  # whatever a graphics driver or a missing library may raise
-        raise RuntimeError(f"MUJOCO_GL={name} fails ({_line(error)}): try egl, osmesa or glfw") from error
+        raise RuntimeError(f"MUJOCO_GL={name} fails ({one_line(error)}): try egl, osmesa or glfw") from error
 
 
 def _draw(env_id: str, env: gymnasium.Env) -> np.ndarray:
@@ -105,13 +109,9 @@ def _draw(env_id: str, env: gymnasium.Env) -> np.ndarray:
         if viewer is not None:
             viewer.make_context_current()  # another episode may be drawn in turn with this one
         picture = env.render()
-    except Exception as error:  # a task may fail in any way while it draws
-        raise ValueError(f"{env_id} must draw itself to be watched, but {_line(error)}") from error
+    except FAILURES as error:
+        raise ValueError(f"{env_id} must draw itself to be watched, but {one_line(error)}") from error
     picture = np.asarray(picture)
     if picture.ndim != 3 or picture.shape[2] != 3:
         raise ValueError(f"{env_id} must draw itself to be watched, but render() gives {type(picture).__name__}")
     return picture.astype(np.uint8)
-
-
-def _line(error: Exception) -> str:
-    return " ".join(f"{type(error).__name__}: {error}".split())
