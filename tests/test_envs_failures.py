@@ -1,5 +1,6 @@
 """Tasks of others that fail: one line and status 2, whatever they raise."""
 
+import gc
 import sys
 from pathlib import Path
 from typing import ClassVar
@@ -39,6 +40,9 @@ class Leaves(gymnasium.Env):
         self._at("render")
         return np.zeros((8, 8, 3), np.uint8)
 
+    def close(self):
+        self._at("close")
+
     def _at(self, where: str) -> None:
         if where == self.where:
             sys.exit("needs a\nlicence")
@@ -57,10 +61,12 @@ def task():
         ("__init__", "Leaves-v0 must be installed, but cannot be made: needs a licence"),
         ("reset", "Leaves-v0: a simulator failed: reset raised SystemExit: needs a licence"),
         ("step", "Leaves-v0: a simulator failed: step raised SystemExit: needs a licence"),
+        ("close", "Leaves-v0: a simulator failed: close raised SystemExit: needs a licence"),
     ],
 )
 def test_a_task_that_exits_is_one_line(task, where: str, words: str, tmp_path: Path) -> None:
     assert words in fails(expert.main, ["--env", task(where), *FLAGS, "--out", str(tmp_path / "run")])
+    gc.collect()  # Gymnasium closes what it is about to forget
 
 
 def test_a_package_that_exits_when_imported_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -76,6 +82,7 @@ def test_a_package_that_exits_when_imported_is_one_line(tmp_path: Path, monkeypa
     [
         ("reset", SimulatorFault, "reset raised SystemExit: needs a licence"),
         ("step", SimulatorFault, "step raised SystemExit: needs a licence"),
+        ("close", SimulatorFault, "close raised SystemExit: needs a licence"),
         ("render", ValueError, "must draw itself to be watched, but SystemExit: needs a licence"),
     ],
 )

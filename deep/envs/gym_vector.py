@@ -9,7 +9,7 @@ again: no pickle, and no knowledge of what the environment holds inside.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import gymnasium
 import numpy as np
@@ -67,7 +67,8 @@ class GymSimulator(Simulator):
                 with _making(env_id):
                     self._envs = SyncVectorEnv(makers, copy=False, autoreset_mode=AutoresetMode.DISABLED)
             except ValueError:
-                first.close()
+                with suppress(*FAILURES):
+                    first.close()
                 raise
         self.num = num
         actions = self._envs.single_action_space
@@ -187,5 +188,9 @@ class GymSimulator(Simulator):
         saved.set_rng(self._rng, state["rng"])
 
     def close(self) -> None:
-        self._envs.close()
         self._obs = None
+        try:
+            with failing(self.spec.id, "close"):
+                self._envs.close()
+        finally:
+            self._envs.closed = True  # or Gymnasium tries again, with a traceback, when it is forgotten

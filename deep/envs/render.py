@@ -48,7 +48,8 @@ def frame_rate(env_id: str) -> float:
     try:
         return float(env.metadata.get("render_fps") or 30)
     finally:
-        env.close()
+        with failing(env_id, "close"):
+            env.close()
 
 
 def shots(
@@ -75,7 +76,8 @@ def shots(
             if ended or done == steps or done % every == 0:
                 yield Shot(_draw(env_id, env), done, total, ended)
     finally:
-        env.close()
+        with failing(env_id, "close"):
+            env.close()
 
 
 def _make(env_id: str, size: int) -> gymnasium.Env:
