@@ -204,7 +204,7 @@ def main(request: Request) -> None:
     for name in request.studies:
         if name not in STUDIES:
             raise ValueError(f"studies must be of {', '.join(STUDIES)}, but has {name}")
-    console, failures = Console(), 0
+    console, failures = Console(markup=False, emoji=False), 0
     if not request.table and request.jobs == 1:
         with sweep_lines.Writer(request.out) as writer:
             for one in missing(cells(request), request.out):

@@ -105,7 +105,7 @@ def run_kind(kind: str, request: Request, folder: Path, console: Console) -> lis
                 outcome = Outcome("defect", "code in the file ran", *list(asdict(outcome).values())[2:])
             if outcome.verdict == "defect":
                 write(damaged, request.out / "defects" / f"{kind}-{i}")
-                console.print(f"[red]{kind} {i}[/red]", outcome.message, markup=True)
+                console.print(f"{kind} {i}", outcome.message, style="red")
             done.append({"file": i} | asdict(outcome))
             lines.write(json.dumps(done[-1]) + "\n")
     return done[:total]
@@ -172,7 +172,7 @@ def _reason(message: str) -> str:
 
 def main(request: Request) -> int:
     warnings.filterwarnings("ignore", category=DeprecationWarning)  # newer Pythons warn of forks beside threads
-    console = Console(stderr=True)
+    console = Console(stderr=True, markup=False, emoji=False)
     request.out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as scratch:
         folder, here = Path(scratch), os.getcwd()

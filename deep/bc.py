@@ -127,7 +127,7 @@ def execute(config: CloningConfig, record: Run, console: Console) -> dict[str, A
 
 def main(argv: list[str]) -> None:
     """Entry point of `python -m deep.bc`: a run folder with config.json, policy.safetensors and result.json."""
-    console = Console(markup=False)
+    console = Console(markup=False, emoji=False)
     request = parse(CloningConfig, "bc", lambda given: cloning_defaults(**given), argv, resumes=False)
     config = request.config
     config_limits.check(config)

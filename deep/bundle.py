@@ -225,4 +225,8 @@ def with_metadata(data: demos.Demos, more: dict[str, Any]) -> demos.Demos:
 
 
 if __name__ == "__main__":
-    main_guard(lambda: bundle(tyro.cli(Bundle, prog="python -m deep.bundle", args=sys.argv[1:]), Console(markup=False)))
+    main_guard(
+        lambda: bundle(
+            tyro.cli(Bundle, prog="python -m deep.bundle", args=sys.argv[1:]), Console(markup=False, emoji=False)
+        )
+    )

@@ -199,5 +199,7 @@ def main(request: Request, console: Console) -> list[Finding]:
 
 if __name__ == "__main__":
     main_guard(
-        lambda: main(tyro.cli(Request, prog="python -m deep.diagnostics", args=sys.argv[1:]), Console(markup=False))
+        lambda: main(
+            tyro.cli(Request, prog="python -m deep.diagnostics", args=sys.argv[1:]), Console(markup=False, emoji=False)
+        )
     )

@@ -168,7 +168,7 @@ def train(config: ExpertConfig, record: Run, console: Console) -> None:
 
 def main(argv: list[str]) -> None:
     """Entry point of `python -m deep.expert`."""
-    console = Console(markup=False)
+    console = Console(markup=False, emoji=False)
     request = parse(ExpertConfig, "expert", lambda given: ExpertConfig(**given), argv)
     config, record = request.config, request.resume
     if record is None:

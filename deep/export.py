@@ -124,5 +124,7 @@ def export(request: Request, console: Console) -> Path:
 
 if __name__ == "__main__":
     main_guard(
-        lambda: export(tyro.cli(Request, prog="python -m deep.export", args=sys.argv[1:]), Console(markup=False))
+        lambda: export(
+            tyro.cli(Request, prog="python -m deep.export", args=sys.argv[1:]), Console(markup=False, emoji=False)
+        )
     )

@@ -132,7 +132,7 @@ def validate(config: GailConfig) -> None:
 
 def main(argv: list[str]) -> None:
     """Entry point of `python -m deep.gail`."""
-    console = Console(markup=False)
+    console = Console(markup=False, emoji=False)
     request = parse(GailConfig, "gail", lambda given: gail_defaults(**given), argv)
     config, record = request.config, request.resume
     if record is None:

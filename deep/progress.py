@@ -43,12 +43,12 @@ def show(metrics: Iterable[Metrics], title: str, start: int, steps: int, console
     began = time.monotonic()
     if console.is_terminal:
         columns = (
-            TextColumn("[bold]{task.description}"),
+            TextColumn("{task.description}", style="bold", markup=False),
             BarColumn(20),
             MofNCompleteColumn(),
             TimeRemainingColumn(),
         )
-        with Progress(*columns, TextColumn("{task.fields[line]}"), console=console) as bar:
+        with Progress(*columns, TextColumn("{task.fields[line]}", markup=False), console=console) as bar:
             task = bar.add_task(title, total=steps, completed=start, line="")
             for m in metrics:
                 known |= m

@@ -65,7 +65,7 @@ def differences(folder: Path, expected: dict[str, str]) -> list[str]:
 
 def main(argv: list[str]) -> None:
     """Entry point of `python -m deep.report`; exit status 1 where --check finds a difference."""
-    console = Console(markup=False)
+    console = Console(markup=False, emoji=False)
     request = tyro.cli(Report, prog="python -m deep.report", args=argv, description=__doc__)
     lines = collect(request.folder)
     found = results(lines)

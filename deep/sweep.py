@@ -118,7 +118,7 @@ def sweep(
 
 def main(argv: list[str]) -> None:
     """Entry point of `python -m deep.sweep`; exit status 1 where a run failed."""
-    console = Console(markup=False)
+    console = Console(markup=False, emoji=False)
     own, flags = (argv[: argv.index("--")], argv[argv.index("--") + 1 :]) if "--" in argv else (argv, [])
     request = tyro.cli(Sweep, prog="python -m deep.sweep", args=own, description=__doc__)
     at_least(request, seeds=1, first_seed=0, jobs=0, steps=1)

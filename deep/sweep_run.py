@@ -71,7 +71,7 @@ def _perform(cell: Cell, where: Path) -> Line:
         record = Run.create(where, command, as_dict(cell.config))
     made = read_json(where / "config.json")
     attempts = _count(where / "attempts.json")
-    quiet = Console(file=io.StringIO())
+    quiet = Console(markup=False, emoji=False, file=io.StringIO())
     if isinstance(cell.config, GailConfig):
         result = gail.execute(cell.config, record, quiet)
     else:

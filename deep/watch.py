@@ -108,7 +108,7 @@ def watch(request: Request, console: Console) -> Path:
     every = max(math.ceil(rate / GIF_FPS) if path.suffix == ".gif" else 1, round(rate / fps))
     frames = pictures(request, found, every)
     if console.is_terminal:
-        frames = track(frames, f"filming {env_id}", console=console)
+        frames = track(frames, "filming", console=console)  # which would read an id as markup
     number = write(path, frames, rate / every)
     beside_whom = "" if request.alone or EXPERT in found else " (no bundled expert to set beside it)"
     size = path.stat().st_size
@@ -117,4 +117,8 @@ def watch(request: Request, console: Console) -> Path:
 
 
 if __name__ == "__main__":
-    main_guard(lambda: watch(tyro.cli(Request, prog="python -m deep.watch", args=sys.argv[1:]), Console(markup=False)))
+    main_guard(
+        lambda: watch(
+            tyro.cli(Request, prog="python -m deep.watch", args=sys.argv[1:]), Console(markup=False, emoji=False)
+        )
+    )

@@ -217,6 +217,15 @@ def test_files_from_outside_are_data_and_never_code(module: str) -> None:
             assert "allow_pickle" in words, f"{where} must say allow_pickle=False"
 
 
+@pytest.mark.parametrize("module", [m for m in FILES if m.startswith("deep")])
+def test_consoles_print_ids_and_paths_as_they_are(module: str) -> None:
+    for name, call in calls(module):
+        if name == "Console":
+            words = {k.arg: ast.unparse(k.value) for k in call.keywords}
+            where = f"{module}:{call.lineno} must say markup=False, emoji=False"
+            assert words.get("markup") == words.get("emoji") == "False", where
+
+
 @pytest.mark.parametrize("module", FILES)
 def test_random_numbers_come_from_passed_generators(module: str) -> None:
     assert "random" not in set(imports(module))

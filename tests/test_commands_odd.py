@@ -17,7 +17,7 @@ from gymnasium.spaces import Box, Discrete
 from rich.console import Console
 
 import deep
-from deep import bc, bundle, demos, envs, expert, export, gail, watch
+from deep import bc, bundle, demos, envs, expert, export, gail, progress, watch
 from deep.config import BcConfig, gail_defaults
 from deep.demos import Demos
 from deep.envs import EnvSpec
@@ -74,10 +74,18 @@ def test_a_longer_run_stays_longer(tmp_path: Path) -> None:
     assert result["env_steps"] == result["config"]["steps"] == 1200
 
 
-def test_paths_with_brackets_are_printed_as_they_are(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    out = tmp_path / "a[b][/b]"
+def test_paths_with_brackets_and_colons_are_printed_as_they_are(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    out = tmp_path / "a[b][/b]:car:"
     bc.main(["--env", TASK, "--bc.epochs", "2", "--final-episodes", "2", "--out", str(out)])
     assert f"run folder: {out}" in capsys.readouterr().out
+
+
+def test_ids_are_shown_as_they_are_while_a_run_goes_on() -> None:
+    screen = Console(file=io.StringIO(), force_terminal=True, markup=False, emoji=False, width=200)
+    lines = [{"iteration": 1, "env_steps": 10, "event": ""}]
+    list(progress.show(iter(lines), "gail [b]tasks:car:Car-v0", 0, 10, screen))
+    shown = screen.file.getvalue()
+    assert "gail [b]tasks:car:Car-v0" in shown
 
 
 def test_what_is_left_of_a_run_is_not_taken_for_a_new_one(tmp_path: Path) -> None:

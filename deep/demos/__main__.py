@@ -115,7 +115,7 @@ def main(argv: list[str]) -> None:
         name = f"{re.sub('[^-_a-zA-Z0-9]', '-', source.env)}-{options.trajectories}{SUFFIX[options.format]}"
         path = options.out or Path("runs/demos") / name
         _save(path, demos, options.format)
-    Console(markup=False).print(summary.table(demos, path))
+    Console(markup=False, emoji=False).print(summary.table(demos, path))
 
 
 def _save(path: Path, demos: Demos, kind: Format) -> None:

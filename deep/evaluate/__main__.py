@@ -47,7 +47,7 @@ def distances(found: Assessment, env: str) -> Table:
 def main(argv: list[str]) -> None:
     """Entry point of `python -m deep.evaluate RUN`."""
     request = tyro.cli(Request, prog="python -m deep.evaluate", args=argv, description=__doc__)
-    console = Console(markup=False)
+    console = Console(markup=False, emoji=False)
     at_least(request, seed=0, threads=0)
     policy = trained.load(request.run, request.trust)
     env = policy.config.env
