@@ -18,6 +18,7 @@ import json
 import shlex
 import signal
 import sys
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -218,7 +219,7 @@ class Interrupted(Exception):
 def iterations(run: Run, algorithm: Algorithm, steps: int, checkpoint_every: int) -> Iterator[Metrics]:
     """Iterate until env_steps reaches `steps`, logging each line and writing checkpoints; yields the metrics.
 
-    Ctrl-C lets the iteration in progress end, writes a checkpoint and raises Interrupted.
+    In the main thread Ctrl-C lets the iteration in progress end, writes a checkpoint and raises Interrupted.
     """
     stop = False
 
@@ -229,7 +230,8 @@ def iterations(run: Run, algorithm: Algorithm, steps: int, checkpoint_every: int
         stop = True
 
     run.cut(algorithm.iteration)
-    before = signal.signal(signal.SIGINT, request)
+    main = threading.current_thread() is threading.main_thread()  # no other may handle signals, or gets Ctrl-C
+    before = signal.signal(signal.SIGINT, request) if main else None
     try:
         while algorithm.env_steps < steps:
             metrics = algorithm.iterate()
@@ -243,4 +245,5 @@ def iterations(run: Run, algorithm: Algorithm, steps: int, checkpoint_every: int
         if stop:  # it came after the last iteration, whose checkpoint is written
             raise Interrupted(run.folder)
     finally:
-        signal.signal(signal.SIGINT, before)
+        if main:
+            signal.signal(signal.SIGINT, before)

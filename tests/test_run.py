@@ -8,6 +8,7 @@ import random
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -151,6 +152,14 @@ def test_ctrl_c_finishes_the_iteration_and_leaves_a_checkpoint(tmp_path: Path) -
         drive(record, counter, 100, every=50)
     assert record.latest().iteration == 3
     assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_a_run_goes_on_outside_the_main_thread(tmp_path: Path) -> None:
+    record, lines = Run.create(tmp_path / "r", "test", {}), []
+    thread = threading.Thread(target=lambda: lines.extend(drive(record, Counter(), 30)))
+    thread.start()
+    thread.join()
+    assert [m["env_steps"] for m in lines] == [10, 20, 30] and record.latest().iteration == 3
 
 
 def test_a_folder_that_holds_a_run_is_not_overwritten(tmp_path: Path) -> None:
