@@ -68,6 +68,36 @@ def shown(path: object, capsys: pytest.CaptureFixture) -> dict[str, str]:
     return {name.strip(): value.strip() for name, value in rows}
 
 
+@pytest.mark.parametrize(
+    ("form", "name", "words"),
+    [
+        ("minari", "hopper", "the folder's name must be <name>-v<number>, as Minari's ids are, but is 'hopper'"),
+        ("minari", "there-v0", "must be a folder that is not there yet, but there is something of that name"),
+        ("imitation", "there-v0", "must be a folder that is not there yet, but there is something of that name"),
+        ("npz", "there-v0", "must be a file, but is a folder"),
+        ("hdf5", "file/demos.hdf5", "must lie in a folder that can be written to, but .*file is none"),
+    ],
+)
+def test_where_nothing_can_be_written_nothing_is_sampled(
+    form: str, name: str, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def sampled(*args: object) -> None:
+        raise AssertionError("sampled")
+
+    monkeypatch.setattr(__main__, "record", sampled)
+    monkeypatch.setattr(__main__, "load", sampled)
+    (tmp_path / "there-v0").mkdir()
+    (tmp_path / "file").write_text("")
+    out = ["--format", form, "--out", str(tmp_path / name)]
+    for argv in (
+        ["sample", "--env", ENV, "--trajectories", "1"],
+        ["record", ENV, "--trajectories", "1"],
+        ["export", ENV],
+    ):
+        with pytest.raises(DemoError, match=words):
+            __main__.main([*argv, *out])
+
+
 def test_show_names_what_the_file_holds(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     path = tmp_path / "demos.npz"
     obs = np.arange(12.0).reshape(6, 2)

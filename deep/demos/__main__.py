@@ -16,7 +16,7 @@ from rich.console import Console
 
 from deep.cli import main_guard
 from deep.demos import Demos, bundled, load, save, summary
-from deep.demos.files import Format
+from deep.demos.files import Format, check_target
 from deep.demos.record import expert_source, open_source, record
 
 SUFFIX = {"npz": ".npz", "hdf5": ".hdf5", "trajs": ".h5", "minari": "-v0", "imitation": ""}
@@ -104,16 +104,19 @@ def main(argv: list[str]) -> None:
     if isinstance(options, Show):
         path, demos = open_demos(str(options.file), options.format)
     elif isinstance(options, Export):
-        path, demos = options.out, open_demos(options.source, options.source_format)[1]
+        path = options.out
+        check_target(path, options.format)
+        demos = open_demos(options.source, options.source_format)[1]
         _save(path, demos, options.format)
     else:
         if isinstance(options, Sample):
             source, deterministic = expert_source(options.env), False
         else:
             source, deterministic = open_source(options.source, options.env, options.trust), options.deterministic
-        demos = record(source, options.trajectories, options.seed, options.subsample, deterministic)
         name = f"{re.sub('[^-_a-zA-Z0-9]', '-', source.env)}-{options.trajectories}{SUFFIX[options.format]}"
         path = options.out or Path("runs/demos") / name
+        check_target(path, options.format)
+        demos = record(source, options.trajectories, options.seed, options.subsample, deterministic)
         _save(path, demos, options.format)
     Console(markup=False, emoji=False).print(summary.table(demos, path))
 

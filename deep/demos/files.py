@@ -12,7 +12,8 @@ What a path holds is told by its content, never by its name. `FORMATS` are those
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
 
@@ -20,11 +21,12 @@ from deep.demos import npz, quarantine
 from deep.demos.format import DemoError, Demos, check
 from deep.demos.limits import missing
 from deep.demos.minari_path import dataset_folder
+from deep.demos.writing import check_absent, check_file, check_parent
 
 if TYPE_CHECKING:
     from deep.envs import EnvSpec
 
-__all__ = ["FORMATS", "Format", "load", "save"]
+__all__ = ["FORMATS", "Format", "check_target", "load", "save"]
 
 Format = Literal["npz", "hdf5", "trajs", "minari", "imitation"]
 FORMATS: tuple[Format, ...] = get_args(Format)
@@ -55,6 +57,19 @@ def load(path: str | os.PathLike[str], spec: EnvSpec | None = None, format: Form
     return demos
 
 
+def check_target(path: str | os.PathLike[str], format: Format = "npz") -> None:
+    """Raise DemoError for what `save` would not write whatever the demonstrations: before these are worked for."""
+    path = Path(path)
+    with _writing(path, format):
+        if format == "minari":
+            from deep.demos import minari_write
+
+            minari_write.check_name(path)
+        _writer(format)
+        (check_absent if format in ("minari", "imitation") else check_file)(path)
+        check_parent(path)
+
+
 def save(path: str | os.PathLike[str], demos: Demos, format: Format = "npz") -> None:
     """Write demonstrations, atomically: what is at `path` is the old thing or the new one, whatever happens.
 
@@ -62,9 +77,16 @@ def save(path: str | os.PathLike[str], demos: Demos, format: Format = "npz") -> 
     hold or where the package it needs is not installed, OSError as usual.
     """
     path = Path(path)
+    with _writing(path, format):
+        _writer(format)(path, demos)
+
+
+@contextmanager
+def _writing(path: Path, format: str | None) -> Iterator[None]:
+    """Errors name the path; a package that a format needs is asked for."""
     try:
         _check_format(format)
-        _writer(format)(path, demos)
+        yield
     except ImportError as error:
         raise DemoError(f"{path}: {missing(error)}") from None
     except DemoError as error:

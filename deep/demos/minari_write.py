@@ -27,15 +27,14 @@ from deep.demos.writing import new_folder
 if TYPE_CHECKING:
     from deep.envs import EnvSpec
 
-__all__ = ["write"]
+__all__ = ["check_name", "write"]
 
 VERSION = "0.5.4"  # of Minari, whose layout this is
 
 
 def write(path: Path, demos: Demos) -> None:
     """Write demonstrations as a new data set: the folder `path`."""
-    if not re.fullmatch(r"[-\w]+-v\d+", path.name):
-        raise DemoError(f"the folder's name must be <name>-v<number>, as Minari's ids are, but is {path.name!a}")
+    check_name(path)
     own = wrap(demos.metadata, [name for name in DEMANDED if getattr(demos, name) is None])
     to_text(own)  # metadata without a JSON form stop here, before anything is written
     known = _known(demos.metadata.get("env"))
@@ -56,6 +55,12 @@ def write(path: Path, demos: Demos) -> None:
             _episodes(file, demos, known[1].act_start if known else 0)
         record["dataset_size"] = round((folder / "data" / "main_data.hdf5").stat().st_size / 1e6, 1)
         (folder / "data" / "metadata.json").write_text(json.dumps(record))
+
+
+def check_name(path: Path) -> None:
+    """DemoError unless the folder's name is the end of an id."""
+    if not re.fullmatch(r"[-\w]+-v\d+", path.name):
+        raise DemoError(f"the folder's name must be <name>-v<number>, as Minari's ids are, but is {path.name!a}")
 
 
 def _episodes(file: h5py.File, demos: Demos, start: int) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from deep.demos.format import DemoError
 
-__all__ = ["new_folder", "replacing"]
+__all__ = ["check_absent", "check_file", "check_parent", "new_folder", "replacing"]
 
 
 @contextmanager
@@ -29,8 +29,7 @@ def replacing(path: Path) -> Iterator[Path]:
 @contextmanager
 def new_folder(path: Path) -> Iterator[Path]:
     """An empty folder beside `path` to write to, which becomes `path`; DemoError where there is something."""
-    if path.exists():
-        raise DemoError("must be a folder that is not there yet, but there is something of that name")
+    check_absent(path)
     temporary = _beside(path)
     try:
         temporary.mkdir()
@@ -42,6 +41,25 @@ def new_folder(path: Path) -> Iterator[Path]:
         os.rename(temporary, path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def check_absent(path: Path) -> None:
+    """DemoError where there is something."""
+    if path.exists():
+        raise DemoError("must be a folder that is not there yet, but there is something of that name")
+
+
+def check_file(path: Path) -> None:
+    """DemoError where there is a folder."""
+    if path.is_dir():
+        raise DemoError("must be a file, but is a folder")
+
+
+def check_parent(path: Path) -> None:
+    """DemoError where no folder can be made for it, or nothing be written into the one that is there."""
+    there = next(parent for parent in path.absolute().parents if parent.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK):
+        raise DemoError(f"must lie in a folder that can be written to, but {there} is none")
 
 
 def _beside(path: Path) -> Path:
