@@ -202,7 +202,8 @@ def _metrics(path: Path, number: int, line: bytes) -> Metrics:
 
 def resuming(folder: Path) -> str:
     """The flags that continue a run: a task's package is imported only where it is named anew (deep.cli)."""
-    record = read_json(folder / "config.json")
+    path = folder / "config.json"
+    record = read_json(path) if path.exists() else None
     config = record.get("config") if isinstance(record, dict) else None
     env = config.get("env") if isinstance(config, dict) else None
     named = ["--env", env] if isinstance(env, str) and ":" in env else []

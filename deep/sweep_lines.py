@@ -22,7 +22,7 @@ NAMED: dict[str, tuple[type, ...]] = {
     "versions": (dict,),
     "commit": (str, NoneType),
     "code": (str,),
-    "demos_sha256": (str,),
+    "demos_sha256": (str, NoneType),
     "finished": (str,),
 }
 """What every line says about where its numbers come from, and as what."""
