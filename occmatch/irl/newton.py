@@ -155,7 +155,7 @@ def _starts(problem: Problem, exact: bool) -> list[Array]:
     seen = rho_E > 0
     neutral = psi.best_cost(np.where(free & ~seen, floor, rho_E), rho_E)
     costs = [neutral, psi.best_cost(np.where(free, floor, rho_E), rho_E)]
-    if psi.value(np.zeros_like(rho_E)) < np.inf:
+    if neutral.any() and psi.value(np.zeros_like(rho_E)) < np.inf:
         costs.append(np.zeros_like(rho_E))
     return [np.where(free, c, problem.rest) for c in costs]
 

@@ -151,7 +151,7 @@ def _rounding(problem: Problem, F: Array, rho: Array) -> tuple[float, float]:
     return size**2 * mass / problem.lam, size * mass
 
 
-def _model_maximum(H: Array, r: Array, w: Array, radius: float, rounding: tuple[float, float] = (0.0, 1e-13)) -> Array:
+def _model_maximum(H: Array, r: Array, w: Array, radius: float, rounding: tuple[float, float]) -> Array:
     """argmax r.(z - w) - 1/2 (z - w)' H (z - w) over ||z|| <= radius; w unchanged along null directions.
 
     Null are a curvature and a slope of at most `rounding`, or of the rounding of the largest. A slope that is rounding
