@@ -157,7 +157,7 @@ def gail_defaults(env: str = "Walker2d-v4", preset: Preset = "fast") -> GailConf
         subsample=p.subsample,
         reward_form=fast.reward_form or p.reward_form,
         steps=fast.steps,
-        eval_every=min(100_000, fast.steps // 10),
+        eval_every=fast.steps // 10,
     )
     if preset == "fast":
         trust = dataclasses.replace(

@@ -91,6 +91,7 @@ FAST: dict[str, Fast] = {
         cost_lr=1e-3,
         cost_steps=10,
         gae_lambda=0.95,
+        fisher=0.2,
     ),
     "Humanoid": Fast(steps=800_000, batch=2000, momentum=0.8, damping=10.0, fisher=0.2),  # more weights than pairs
 }
