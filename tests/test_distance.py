@@ -1,5 +1,7 @@
 """Distances of occupancy measures: Gaussians and tables whose distance is known, and what dependence would spoil."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -138,6 +140,22 @@ def test_permuting_whole_episodes_keeps_the_level() -> None:
         by_pair += discrepancy(alone[0], Kernel.of(BOX, alone[1], rng), rng).p_value <= 0.1
     assert by_episode <= 4 + 3 * 1.9  # binomial, three standard deviations
     assert by_pair > 20
+
+
+@pytest.mark.parametrize("episodes", [2, 3])
+def test_permutations_that_tie_with_the_sample_count_however_they_are_rounded(episodes: int) -> None:
+    """Samples far apart: of the choices of episodes only the sample and its exchange are as extreme. p is their share,
+    give or take four standard errors of the permutations drawn; without its exchange it would be half of that."""
+    least = 2 / math.comb(2 * episodes, episodes)
+    slack = 4 * np.sqrt(least * (1 - least) / distance_kernel.PERMUTATIONS)
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        lengths = rng.integers(5, 30, (2, episodes))
+        learner, expert = (
+            Demos(rng.normal(mean, 1, (n.sum(), 1)), rng.normal(size=(n.sum(), 1)), n)
+            for mean, n in zip((3.0, 0.0), lengths, strict=True)
+        )
+        assert abs(discrepancy(learner, Kernel.of(BOX, expert, rng), rng).p_value - least) < slack
 
 
 def test_units_are_the_experts_and_constant_columns_do_no_harm() -> None:
