@@ -3,13 +3,15 @@
 import json
 import os
 import stat
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from deep.demos import DemoError, Demos, load, npz, save
+from deep.demos import FORMATS, DemoError, Demos, load, npz, save
 
 
 def demos(**changed: object) -> Demos:
@@ -79,6 +81,33 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(path: Path, monkeyp
         save(path, demos(rewards=None))
     assert path.read_bytes() == before
     assert [p.name for p in path.parent.iterdir()] == ["demos.npz"]
+
+
+FULL = """
+import resource, sys
+from pathlib import Path
+from deep.demos import FORMATS, load, save
+
+demos = load(sys.argv[1])
+resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
+for format in FORMATS:
+    try:
+        save(Path(sys.argv[2]) / f"{format}-v0", demos, format)
+    except OSError as error:
+        print(error.filename)
+"""
+
+
+def test_a_full_disk_is_an_error_that_names_the_path_and_leaves_nothing(tmp_path: Path) -> None:
+    """In a process of its own, since HDF5 ends it where it is left to write to the disk itself."""
+    rng = np.random.default_rng(0)
+    save(tmp_path / "demos.npz", Demos(rng.normal(size=(400, 9)), rng.normal(size=(400, 3)), np.full(4, 100)))
+    (out := tmp_path / "full").mkdir()
+    command = [sys.executable, "-c", FULL, str(tmp_path / "demos.npz"), str(out)]
+    found = subprocess.run(command, capture_output=True, text=True)
+    assert (found.stderr, found.returncode) == ("", 0)
+    assert found.stdout.split() == [str(out / f"{format}-v0") for format in FORMATS]
+    assert not list(out.iterdir())
 
 
 def test_the_file_appears_only_when_it_is_complete(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

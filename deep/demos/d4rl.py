@@ -13,11 +13,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import h5py
 import numpy as np
 
 from deep.demos.format import DemoError, Demos
-from deep.demos.hdf5 import child_group, opened, put, put_metadata, take_all, take_metadata
+from deep.demos.hdf5 import child_group, filling, opened, put, put_metadata, take_all, take_metadata
 from deep.demos.limits import Budget, Key
 from deep.demos.metadata import unwrap, wrap
 from deep.demos.writing import replacing
@@ -68,7 +67,7 @@ def write(path: Path, demos: Demos) -> None:
     ends = np.zeros((2, len(demos.obs)), dtype=bool)
     ended = np.zeros(demos.episodes, dtype=bool) if demos.terminated is None else demos.terminated
     ends[0, last], ends[1, last] = ended, ~ended
-    with replacing(path) as temporary, h5py.File(temporary, "w") as file:
+    with replacing(path) as temporary, filling(temporary) as file:
         for name, array in (
             ("observations", demos.obs),
             ("actions", demos.acts),

@@ -91,6 +91,10 @@ def _writing(path: Path, format: str | None) -> Iterator[None]:
         raise DemoError(f"{path}: {missing(error)}") from None
     except DemoError as error:
         raise DemoError(f"{path}: {error}") from None
+    except OSError as error:
+        if error.errno is None or error.filename is not None:
+            raise
+        raise type(error)(error.errno, error.strerror, str(path)) from error  # a failed write does not know its file
 
 
 def _writer(format: Format) -> Callable[[Path, Demos], None]:

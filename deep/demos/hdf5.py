@@ -20,7 +20,7 @@ from deep.demos.format import DemoError
 from deep.demos.limits import MAX_TEXT, Budget, Key, judge, words
 from deep.demos.metadata import from_text, to_text
 
-__all__ = ["child_group", "layout", "opened", "put", "put_metadata", "take", "take_all", "take_metadata"]
+__all__ = ["child_group", "filling", "layout", "opened", "put", "put_metadata", "take", "take_all", "take_metadata"]
 
 METADATA = "occmatch"  # the data set with the metadata, which other readers pass over
 TEXT = Key("S", (0,), "one text of JSON", limit=1)
@@ -118,6 +118,16 @@ def _check_storage(item: h5py.Dataset, name: str, budget: Budget) -> None:
             raise DemoError(f"{name} must be stored plainly or with deflate, shuffle or lzf, but with filter {code}")
     if item.chunks is not None and int(np.prod(item.chunks, dtype=object)) * item.dtype.itemsize > budget.total:
         raise DemoError(f"{name} must have chunks within the {budget.total} bytes allowed, but has {list(item.chunks)}")
+
+
+@contextmanager
+def filling(path: Path, **settings: Any) -> Iterator[h5py.File]:
+    """A new file to fill, in memory; written to `path` at the end, because HDF5 crashes the process on a full disk."""
+    with h5py.File(path, "w", driver="core", backing_store=False, **settings) as file:
+        yield file
+        file.flush()
+        content = file.id.get_file_image()
+    path.write_bytes(content)
 
 
 def put(group: h5py.Group, name: str, array: np.ndarray) -> None:

@@ -18,6 +18,7 @@ import h5py
 import numpy as np
 
 from deep.demos.format import DemoError, Demos
+from deep.demos.hdf5 import filling
 from deep.demos.imitation_write import with_last
 from deep.demos.metadata import to_text, wrap
 from deep.demos.minari_path import datasets_root
@@ -51,7 +52,7 @@ def write(path: Path, demos: Demos) -> None:
     }
     with new_folder(path) as folder:
         (folder / "data").mkdir()
-        with h5py.File(folder / "data" / "main_data.hdf5", "w", track_order=True) as file:
+        with filling(folder / "data" / "main_data.hdf5", track_order=True) as file:
             _episodes(file, demos, known[1].act_start if known else 0)
         record["dataset_size"] = round((folder / "data" / "main_data.hdf5").stat().st_size / 1e6, 1)
         (folder / "data" / "metadata.json").write_text(json.dumps(record))

@@ -12,12 +12,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import h5py
 import numpy as np
 
 from deep.demos.d4rl import vectors
 from deep.demos.format import DemoError, Demos
-from deep.demos.hdf5 import attribute, opened, put, put_metadata, take_all, take_metadata
+from deep.demos.hdf5 import attribute, filling, opened, put, put_metadata, take_all, take_metadata
 from deep.demos.limits import TOTAL, Budget, Key
 from deep.demos.writing import replacing
 
@@ -81,7 +80,7 @@ def write(path: Path, demos: Demos) -> None:
         out[rows, demos.positions] = values
         return out
 
-    with replacing(path) as temporary, h5py.File(temporary, "w") as file:
+    with replacing(path) as temporary, filling(temporary) as file:
         for name, array in (
             ("obs_B_T_Do", padded(demos.obs)),
             ("a_B_T_Da", padded(demos.acts[:, None] if demos.discrete else demos.acts)),
