@@ -22,12 +22,12 @@ def write_atomic(path: Path, data: bytes) -> None:
             os.fsync(file.fileno())
         os.replace(temporary, path)
     except OSError as error:
-        raise _named(error, path) from error
+        raise named(error, path) from error
     finally:
         temporary.unlink(missing_ok=True)
 
 
-def _named(error: OSError, path: Path) -> OSError:
+def named(error: OSError, path: Path) -> OSError:
     """The error with the file it is about, which a failed write does not know."""
     if error.errno is None or error.filename is not None:
         return error

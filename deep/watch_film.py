@@ -1,5 +1,6 @@
 """Putting pictures beside one another under labels, and writing them as MP4 or GIF."""
 
+import errno
 import os
 from collections.abc import Iterator
 from importlib.util import find_spec
@@ -10,6 +11,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from deep.envs.render import Shot
+from deep.files import named
 
 LABEL = 0.11  # height of the strip of text, as a share of the picture's
 INK, PAPER = (20, 20, 20), (250, 250, 250)
@@ -62,6 +64,8 @@ def write(path: Path, pictures: Iterator[np.ndarray], fps: float) -> int:
     try:
         number = (write_mp4 if path.suffix == ".mp4" else write_gif)(temporary, pictures, fps)
         os.replace(temporary, path)
+    except OSError as error:
+        raise named(error, path) from error
     finally:
         temporary.unlink(missing_ok=True)
     return number
@@ -77,7 +81,18 @@ def write_mp4(path: Path, pictures: Iterator[np.ndarray], fps: float) -> int:
         for picture in chain([first], pictures):
             film.append_data(picture)
             number += 1
+    _check_whole(path)
     return number
+
+
+def _check_whole(path: Path) -> None:
+    """OSError unless ffmpeg reads its film again: imageio does not look at how it ended, on a full disk for one."""
+    import imageio_ffmpeg
+
+    try:
+        imageio_ffmpeg.count_frames_and_secs(path)
+    except RuntimeError:
+        raise OSError(errno.EIO, "ffmpeg left a film that it cannot read (is the disk full?)") from None
 
 
 def write_gif(path: Path, pictures: Iterator[np.ndarray], fps: float) -> int:

@@ -85,7 +85,7 @@ ARROWS = {
         "expert": "config envs nets averaging learner files run progress tracking cli",
         "trained": "config envs nets learner files run expert",
         "exported": "envs nets trained",
-        "watch": "envs expert trained exported cli",
+        "watch": "envs files expert trained exported cli",
         "export": "config envs nets files provenance expert exported cli",
         "assess": "config envs demos learner evaluate stats distance result expert trained",
         "evaluate.__main__": "files provenance result trained assess cli",

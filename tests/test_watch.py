@@ -3,6 +3,7 @@
 import contextlib
 import io
 import json
+import subprocess
 import sys
 from pathlib import Path
 
@@ -144,6 +145,31 @@ def test_mp4_holds_every_picture(tmp_path: Path) -> None:
     with imageio.get_reader(path) as reader:
         assert reader.count_frames() == 5 and reader.get_meta_data()["fps"] == 25
         assert reader.get_data(0).shape == (106, 144, 3)
+
+
+FULL = """
+import resource, sys
+from pathlib import Path
+import numpy as np
+from deep import watch_film
+
+rng, path = np.random.default_rng(0), Path(sys.argv[1])
+pictures = (rng.integers(0, 255, (128, 128, 3)).astype(np.uint8) for _ in range(20))
+resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, 30_000))
+try:
+    watch_film.write(path, pictures, 25.0)
+except OSError as error:
+    print(error.filename)
+"""
+
+
+@pytest.mark.parametrize("suffix", [".gif", ".mp4"])
+def test_a_full_disk_keeps_the_old_film_and_is_an_error_that_names_it(suffix: str, tmp_path: Path) -> None:
+    path = tmp_path / f"film{suffix}"
+    path.write_bytes(b"old")
+    found = subprocess.run([sys.executable, "-c", FULL, str(path)], capture_output=True, text=True)
+    assert (found.stderr, found.stdout, found.returncode) == ("", f"{path}\n", 0)
+    assert path.read_bytes() == b"old" and list(tmp_path.iterdir()) == [path]
 
 
 def refused(request: watch.Request) -> str:
