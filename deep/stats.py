@@ -175,7 +175,7 @@ def rank_sum(x: np.ndarray, y: np.ndarray) -> float:
     whose ranks add up to at least those of x, tied runs having the mean of their ranks: exact, also with ties.
     Beyond n + m = EXACT runs a normal approximation.
     """
-    (x,), (y,) = strata(np.asarray(x)), strata(np.asarray(y))
+    x, y = _runs("x", x), _runs("y", y)
     n = len(x)
     if n + len(y) > EXACT:
         return float(stats.mannwhitneyu(x, y, alternative="greater", method="asymptotic").pvalue)
@@ -194,7 +194,7 @@ def signed_rank(x: np.ndarray, y: np.ndarray) -> float:
     which the ranks of positive differences add up to at least as much, ties having the mean of their ranks: exact.
     Beyond n = EXACT a normal approximation. 1 where no pair differs. ValueError unless there are as many of each.
     """
-    (x,), (y,) = strata(np.asarray(x)), strata(np.asarray(y))
+    x, y = _runs("x", x), _runs("y", y)
     if len(x) != len(y):
         raise ValueError(f"x and y must be pairs, but have {len(x)} and {len(y)} runs")
     differences = (x - y)[x != y]
@@ -207,6 +207,14 @@ def signed_rank(x: np.ndarray, y: np.ndarray) -> float:
         chance[rank:] += chance[:-rank].copy()
         chance /= 2
     return float(chance[ranks[differences > 0].sum() :].sum())
+
+
+def _runs(name: str, values: np.ndarray) -> np.ndarray:
+    """The runs of one task, [n]; ValueError for another shape, as of several tasks, and as `strata`."""
+    found = np.asarray(values)
+    if found.ndim != 1:
+        raise ValueError(f"{name} must be the runs of one task [n], but has shape {found.shape}")
+    return strata(found)[0]
 
 
 def _doubled_ranks(values: np.ndarray | Sequence[float]) -> np.ndarray:

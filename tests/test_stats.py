@@ -197,6 +197,11 @@ def test_what_is_refused_is_named() -> None:
         (lambda: boot([1.0], reps=0), "reps must be at least 1, but is 0"),
         (lambda: boot([1.0], level=1.0), r"level must be in \(0, 1\), but is 1.0"),
         (lambda: boot([1.0], method="basic"), "method must be percentile or bca, but is 'basic'"),
+        (
+            lambda: stats.rank_sum(np.ones((2, 3)), np.ones(3)),
+            r"x must be the runs of one task \[n\], .* shape \(2, 3\)",
+        ),
+        (lambda: stats.signed_rank([1.0], np.ones((1, 1, 2))), r"y must be the runs of one task .* shape \(1, 1, 2\)"),
         (lambda: stats.signed_rank([1.0], [1.0, 2.0]), "x and y must be pairs, but have 1 and 2 runs"),
         (
             lambda: stats.probability_of_improvement({"a": [1.0]}, {"b": [1.0]}, rng()),
