@@ -20,7 +20,7 @@ from deep.config import protocol, task_name
 from deep.result import normalised
 from deep.stats import Interval, stratified_bootstrap
 from deep.sweep_grid import METHODS, TASKS, completed, identity
-from deep.sweep_lines import Line
+from deep.sweep_lines import Line, number
 
 PAPER = Path(__file__).parent / "data" / "paper.csv"
 NUMBERS = ("return_mean", "return_std", "return_length", "return_deterministic_mean", "random_return", "expert_return")
@@ -172,8 +172,9 @@ def results(lines: list[Line]) -> list[Result]:
         if unscored(line):
             continue
         for name in NUMBERS:
-            if not isinstance(line.get(name), int | float) or not np.isfinite(line[name]):
-                raise ValueError(f"lines[{i}] ({line['identity']}): {name} must be finite, but is {line.get(name)}")
+            if not number(line.get(name)):
+                shown = ascii(line.get(name))[:60]
+                raise ValueError(f"lines[{i}] ({line['identity']}): {name} must be finite, but is {shown}")
         groups.setdefault((line["env"], label(line), line["trajectories"]), []).append(line)
     return [_result(key, groups[key]) for key in sorted(groups, key=place)]
 

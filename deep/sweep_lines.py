@@ -26,6 +26,7 @@ NAMED: dict[str, tuple[type, ...]] = {
     "finished": (str,),
 }
 """What every line says about where its numbers come from, and as what."""
+LARGE = 1e100  # beyond any number of a run, and floats hold its square; integers of JSON may be larger than floats
 WORDS = {str: "text", int: "an integer", dict: "an object", NoneType: "null"}
 
 
@@ -56,20 +57,19 @@ def _wrong(line: Line) -> str | None:
     for name, kinds in NAMED.items():
         if type(line[name]) not in kinds:
             return f"{name} must be {' or '.join(WORDS[kind] for kind in kinds)}, but is {ascii(line[name])[:60]}"
-    if not _number(lam := line["config"].get("entropy", 0.0)):
+    if not number(lam := line["config"].get("entropy", 0.0)):
         return f"config.entropy must be a number, but is {ascii(lam)[:60]}"
-    if type(line.get("env_steps", 0)) is not int:
+    if type(line.get("env_steps", 0)) is not int or not number(line.get("env_steps", 0)):
         return f"env_steps must be an integer, but is {ascii(line['env_steps'])[:60]}"
     rows = line.get("evaluations", [])
-    if not isinstance(rows, list) or not all(
-        isinstance(r, list) and len(r) == 3 and all(map(_number, r)) for r in rows
-    ):
+    if not isinstance(rows, list) or not all(isinstance(r, list) and len(r) == 3 and all(map(number, r)) for r in rows):
         return f"evaluations must be rows of three numbers, but are {ascii(rows)[:60]}"
     return None
 
 
-def _number(value: Any) -> bool:
-    return type(value) in (int, float)
+def number(value: Any) -> bool:
+    """Whether a value is a number, finite and such that one can calculate with it."""
+    return type(value) in (int, float) and abs(value) < LARGE
 
 
 class Writer:

@@ -163,6 +163,11 @@ def test_a_results_file_has_one_writer(tmp_path: Path) -> None:
         (json.dumps(line(1) | {"seed": True}) + "\n", ":2: seed must be an integer, but is True"),
         (json.dumps(line(1) | {"config": {"entropy": "x"}}) + "\n", ":2: config.entropy must be a number, but is 'x'"),
         (json.dumps(line(1) | {"env_steps": None}) + "\n", ":2: env_steps must be an integer, but is None"),
+        (
+            json.dumps(line(1) | {"config": {"entropy": 10**400}}) + "\n",
+            ":2: config.entropy must be a number, but is 1000",
+        ),
+        (json.dumps(line(1) | {"env_steps": 10**400}) + "\n", ":2: env_steps must be an integer, but is 1000"),
         (json.dumps(line(1) | {"evaluations": [[1, 2]]}) + "\n", r":2: evaluations must be rows of three numbers, but"),
     ],
 )
