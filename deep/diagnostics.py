@@ -142,7 +142,7 @@ def _numbers(metrics: Metrics, number: int) -> Metrics:
     """The numbers of line `number` that are judged, with `refused`: 1 where the line search accepted no step."""
     found: Metrics = {}
     for name in READ & metrics.keys():
-        if not isinstance(metrics[name], int | float) or abs(metrics[name]) > LARGE:
+        if not isinstance(metrics[name], int | float) or not abs(metrics[name]) <= LARGE:  # nan is not
             shown = ascii(metrics[name])[:60]
             raise ValueError(f"metrics.jsonl, line {number}: {name} must be a number that floats hold, but is {shown}")
         found[name] = float(metrics[name])

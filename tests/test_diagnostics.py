@@ -183,7 +183,9 @@ def test_a_short_run_says_how_many_iterations_its_parts_have() -> None:
     assert all(f.before is None for f in read([WELL] * 10))  # its last part is all of it
 
 
-@pytest.mark.parametrize("entry", ["x", None, [1.0], 10**400])
+@pytest.mark.parametrize(
+    "entry", ["x", None, [1.0], 10**400, float("nan")], ids=["text", "null", "list", "huge", "nan"]
+)
 def test_a_line_that_holds_no_number_is_named(entry: object) -> None:
     with pytest.raises(ValueError, match=r"line 3: margin_gap must be a number that floats hold, but is"):
         read([WELL] * 2 + [WELL | {"margin_gap": entry}] + [WELL] * 9)
