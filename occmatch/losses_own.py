@@ -6,6 +6,9 @@ What else a loss has to say follows from these three by bisection, as each is th
     best margin   m with p phi'(m) = q phi'(-m)                      the risk p phi(m) + q phi(-m) is convex
 
 To the last bit of m, at about a hundred evaluations where the closed forms of `losses` take one.
+
+Where phi'(-m) / phi'(m) has a limit r, as it is 3 for sqrt(1 + m^2) - 2 m, masses of a ratio beyond r have no best
+margin: the risk falls without end, and psi* is +inf there.
 """
 
 from __future__ import annotations
@@ -23,6 +26,9 @@ MARGINS = np.linspace(-8.0, 8.0, 65)
 
 FAR = np.array([8.0, 1e3, 1e6])
 """Where it looks for what -phi tends to."""
+
+SLOPES = np.array([1e10, 1e20])
+"""Where the slopes of phi are those at infinity, if they have a limit."""
 
 SECANT = 1e-4
 """Step of its differences: they err by 1e-8 of a third derivative, and `AGREEMENT` allows for a large one."""
@@ -47,7 +53,8 @@ class OwnLoss(Loss):
         inner = (p > 0) & (q > 0)
         a, b = (xp.where(inner, x, xp.ones_like(x)) for x in (p, q))
         m = _root(lambda m: a * self.dphi(m) - b * self.dphi(-m), a)
-        infinite = xp.full_like(m, math.inf)
+        infinite, reach = xp.full_like(m, math.inf), self._reach()
+        m = xp.where(a > reach * b, infinite, xp.where(b > reach * a, -infinite, m))
         edge = xp.where(p > 0, infinite, xp.where(q > 0, -infinite, xp.zeros_like(m)))
         return xp.where(inner, m, edge)
 
@@ -55,10 +62,20 @@ class OwnLoss(Loss):
         p, q = _array(p), _array(q)
         xp = _namespace(p)
         inner, mass = (p > 0) & (q > 0), p + q
-        m = xp.where(inner, self.best_margin(p, q), xp.zeros_like(p))
+        m = self.best_margin(p, q)
+        attained = inner & xp.isfinite(m)
+        m = xp.where(attained, m, xp.zeros_like(p))
         infimum = -self.upper * xp.where(mass > 0, mass, xp.ones_like(mass))  # of phi, where one weight is zero
         edge = xp.where(mass > 0, infimum, xp.zeros_like(mass))
-        return xp.where(inner, p * self.phi(m) + q * self.phi(-m), edge)
+        return xp.where(attained, p * self.phi(m) + q * self.phi(-m), edge)
+
+    def _reach(self) -> float:
+        """sup_m phi'(-m) / phi'(m), which rises in m; inf where it goes on rising far out."""
+        if self.upper < math.inf:
+            return math.inf
+        with np.errstate(all="ignore"):
+            near, far = (float(r) for r in self.dphi(-SLOPES) / self.dphi(SLOPES))
+        return far if abs(far - near) <= 1e-6 * near and far < 1e100 else math.inf  # exponentials saturate above that
 
 
 def register_loss(loss: Loss) -> Loss:

@@ -62,6 +62,35 @@ def test_it_has_the_limits_of_a_closed_form(kind: type) -> None:
     np.testing.assert_array_equal(loss.minimum_risk(p, q), closed.minimum_risk(p, q))
 
 
+class Tilted(SquareRoot):
+    """phi(m) = sqrt(1 + m^2) - 2 m, whose slopes lie between -3 and -1."""
+
+    def phi(self, m):
+        return (1 + m**2) ** 0.5 - 2 * m
+
+    def dphi(self, m):
+        return m / (1 + m**2) ** 0.5 - 2
+
+
+@pytest.mark.parametrize("of", [np.asarray, torch.tensor], ids=["numpy", "torch"])
+def test_masses_too_far_apart_for_the_slopes_of_phi_have_no_best_margin(of: Callable) -> None:
+    """p phi(m) + q phi(-m) falls without end where p > 3 q; it was 1e30 and so on, where bisection had given up."""
+    loss = Tilted("tilted", math.inf)
+    p, q = of(np.array([1.0, 0.2, 1.0, 1.0])), of(np.array([0.3, 1.0, 0.4, 0.0]))
+    margin, risk = np.asarray(loss.best_margin(p, q)), np.asarray(loss.minimum_risk(p, q))
+    assert margin[[0, 1, 3]].tolist() == [math.inf, -math.inf, math.inf] and 0 < margin[2] < 10
+    assert risk[[0, 1, 3]].tolist() == [-math.inf] * 3
+    tried = np.linspace(0, 10, 100_001)
+    assert risk[2] == pytest.approx((loss.phi(tried) + 0.4 * loss.phi(-tried)).min(), rel=1e-8)
+
+
+def test_such_a_loss_is_no_psi_of_the_solvers() -> None:
+    """`match` took its psi* for infinite everywhere, and called a problem that `irl` solved infeasible."""
+    message = r"minimum risk at any two positive masses .*'tilted' falls without end at 1 and 1e-100"
+    with pytest.raises(ValueError, match=message):
+        om.regularisers.Surrogate(Tilted("tilted", math.inf), np.ones((2, 2)))
+
+
 def test_single_precision_ends_too() -> None:
     margins = torch.linspace(-5, 5, 11)
     assert torch.allclose(own(Logistic).inverse(Logistic().phi(margins)), margins, atol=1e-3)

@@ -31,6 +31,9 @@ from occmatch.regularisers.base import (
 # Distance from the end of T that `repair` keeps: g grows as fast as its inverse there, and must leave room for a mass.
 _INSIDE = 1e-150
 
+# A mass next to 1 at which a loss shows whether its minimum risk is always finite.
+_RARE = 1e-100
+
 
 @dataclass(frozen=True, eq=False)
 class Surrogate(Regulariser):
@@ -42,6 +45,12 @@ class Surrogate(Regulariser):
     def __post_init__(self) -> None:
         if not isinstance(self.loss, Loss):
             raise ValueError(f"loss must be a Loss, such as LOSSES['logistic'], but is {self.loss!r}")
+        # The solvers take psi* for finite wherever both measures have mass, or nowhere off rho = rho_E.
+        if not self.is_linear and self.loss.minimum_risk(np.ones(1), np.full(1, _RARE))[0] == -np.inf:
+            raise ValueError(
+                "loss must have a minimum risk at any two positive masses (phi'(-m) / phi'(m) grows without limit), "
+                f"but that of {self.loss.name!r} falls without end at 1 and {_RARE:g}"
+            )
         object.__setattr__(self, "rho_E", measure(self.rho_E))
 
     @property
