@@ -76,15 +76,16 @@ def test_the_minimum_is_that_of_a_search_over_margins(
 def test_no_margin_has_less_risk(check: Ledger, name: str, instance: Instance, data: st.DataObject) -> None:
     mdp, _, rho_E = instance
     rho, loss, phi, rng = data.draw(measures(mdp)), om.LOSSES[name], TEXTBOOK[name], data.draw(rngs())
-    least = loss.minimum_risk(rho, rho_E).sum()
-    tried = [(rho * phi(m) + rho_E * phi(-m)).sum() for m in rng.choice([1.0, 10.0], size=(20, 1, 1))
-             * rng.normal(size=(20, *mdp.shape))]  # fmt: skip
+    least = loss.minimum_risk(rho, rho_E)
+    # Pair by pair: the sum over pairs of twenty draws is never near the least one.
+    m = rng.choice([1.0, 10.0], size=(20, 1, 1)) * rng.normal(size=(20, *mdp.shape))
+    tried = (rho * phi(m) + rho_E * phi(-m)).min(axis=0)
     check(
         statement="Eq 29",
-        compared="random margins of less risk than the minimum (violation)",
-        deviation=max((least - min(tried)) / rho.sum(), -1.0),
+        compared="random margins of less risk than the minimum, in any pair (violation)",
+        deviation=max(float((least - tried).max()) / rho.sum(), -1.0),
         tolerance=1e-13,
-        because="sums of 36 terms; -inf where one measure misses the other and phi is onto R",
+        because="sums of two terms; -inf where one measure misses the other and phi is onto R",
     )
 
 
