@@ -159,6 +159,23 @@ def test_a_row_of_the_map_names_what_exists(row: list[str]) -> None:
         assert (ROOT / test if "/" in test else ROOT / "theory" / test).exists()
 
 
+def words(path: Path) -> set[str]:
+    """The names, attributes and texts in a program."""
+    nodes = list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
+    texts = {node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)}
+    attributes = {node.attr for node in nodes if isinstance(node, ast.Attribute)}
+    return texts | attributes | {node.id for node in nodes if isinstance(node, ast.Name)}
+
+
+@pytest.mark.parametrize("row", [row for row in rows() if "`test_" in row[4]], ids=lambda row: f"{row[0]}: {row[2]}")
+def test_the_theory_test_of_a_row_uses_its_functions(row: list[str]) -> None:
+    """A function called solve stands behind an option of its module's name: the test asks for it by that word."""
+    used = set().union(*(words(ROOT / "theory" / test) for test in code(row[4])))
+    for name in code(row[2]):
+        *_, module, function = name.split(".")
+        assert {module if function == "solve" else function} <= used, f"{name} is not in {row[4]}"
+
+
 def test_the_map_is_complete() -> None:
     mapped = {
         name.strip() for row in rows() for part in row[0].split(",") for name in re.split(r"[()]", part) if name.strip()

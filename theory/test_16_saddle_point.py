@@ -111,7 +111,18 @@ def test_the_discriminator_s_step_is_the_gradient_in_its_weights(
     mdp, _, rho_E = instance
     rng = data.draw(rngs())
     rho, m = measure(mdp, softmax(rng.normal(size=mdp.shape))), 3 * rng.normal(size=mdp.shape)
-    numeric = gradient(lambda x: (rho * np.log(1 / (1 + np.exp(-x))) + rho_E * np.log(1 / (1 + np.exp(x)))).sum(), m)
+
+    def log_loss(x: np.ndarray) -> complex:
+        return (rho * np.log(1 / (1 + np.exp(-x))) + rho_E * np.log(1 / (1 + np.exp(x)))).sum()
+
+    numeric = gradient(log_loss, m)
+    check(
+        statement="Eq 17",
+        compared="complex-step gradient of L in D at the best margin against 0",
+        deviation=np.abs(gradient(log_loss, LOGISTIC.best_margin(rho, rho_E))).max() / rho.max(),
+        tolerance=1e-13,
+        because="sigmoids of the log of a ratio of masses",
+    )
     check(
         statement="Eq 17",
         compared="-rho phi'(m) + rho_E phi'(-m) against the complex-step gradient of L in D",

@@ -17,13 +17,13 @@ Source: Ho & Ermon (2016), Eq 2; soft Bellman equation: Ziebart (2010), Bloem & 
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.special import xlogy
+from scipy.special import logsumexp, xlogy
 
 import occmatch as om
 from theory.ledger import Ledger
-from theory.oracles import series_occupancy, series_return, soft_value
+from theory.oracles import kernel, series_occupancy, series_return, soft_value
 from theory.plain import entropy, lowest
-from theory.strategies import costs, examples, mdps, policies
+from theory.strategies import costs, examples, mdps, policies, rngs
 
 LAMS = st.sampled_from([0.1, 1.0, 5.0])
 
@@ -51,6 +51,20 @@ def test_the_value_is_that_of_plain_value_iteration(check: Ledger, mdp: om.MDP, 
         tolerance=ROUNDING,
         because=SWEEPS,
     )
+
+
+@examples(40)
+@given(mdps(), st.data())
+def test_one_sweep_is_the_equation_at_any_v(check: Ledger, mdp: om.MDP, data: st.DataObject) -> None:
+    cost, lam, rng = data.draw(costs(mdp, 3.0)), data.draw(LAMS), data.draw(rngs())
+    V = 10.0 * rng.normal(size=mdp.S)
+    Q = cost + mdp.gamma * (kernel(mdp) @ V)
+    TV, pi = om.soft_backup(mdp, cost, V, lam)
+    expected = -lam * logsumexp(-Q / lam, axis=1)
+    terms = {"statement": "Eq 2", "tolerance": ROUNDING, "because": "one sweep; exponents of up to 500 round by 1e-13"}
+    check(**terms, compared="T V of soft_backup against -lam log sum exp", deviation=np.abs(TV - expected).max() / 30.0)
+    off = np.abs(pi - np.exp((expected[:, None] - Q) / lam)).max()
+    check(**terms, compared="its policy against exp((T V - Q) / lam)", deviation=off)
 
 
 @examples(60)

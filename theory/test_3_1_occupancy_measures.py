@@ -44,6 +44,9 @@ def test_the_measure_of_a_policy_is_a_power_series_in_d(check: Ledger, mdp: om.M
     terms = {"statement": "Prop 3.1", "tolerance": ROUNDING, "because": SERIES}
     check(**terms, compared="rho_pi against sum_t gamma^t P(s_t, a_t)", deviation=np.abs(rho - series).max() / mass)
     check(**terms, compared="flow equations of rho_pi", deviation=np.abs(flow(mdp) @ rho.ravel() - mdp.p0).max() / mass)
+    away = 1.5 * rho + 0.1 * pi  # no measure: a residual that says 0 of everything is none
+    off = np.abs(om.flow_residual(mdp, away) - (flow(mdp) @ away.ravel() - mdp.p0)).max()
+    check(**terms, compared="flow_residual off D against the equations written out", deviation=off / mass)
     check(**terms, compared="rho_pi >= 0 (violation)", deviation=-rho.min() / mass)
     check(**terms, compared="mass of rho_pi against 1 / (1 - gamma)", deviation=abs(rho.sum() / mass - 1.0))
 

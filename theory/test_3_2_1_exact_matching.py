@@ -22,6 +22,7 @@ from hypothesis import strategies as st
 from scipy.optimize import minimize
 
 import occmatch as om
+from occmatch.matching_exact import exact
 from occmatch.regularisers import Constant
 from theory.ledger import Ledger
 from theory.oracles import flow, kernel, series_occupancy, soft_policy, soft_value
@@ -76,6 +77,8 @@ def test_every_cost_is_below_the_primal_and_the_log_policy_reaches_it(
     check(**terms, compared="G(c) <= -lam Hbar(rho_E) (violation)", deviation=below / size)
     at = dual(mdp, rho_E, -lam * np.log(pi_E), lam)
     check(**terms, compared="G(-lam log pi_E) against -lam Hbar(rho_E)", deviation=abs(at - primal) / size)
+    at = dual(mdp, rho_E, exact(mdp, Constant(), rho_E, lam).cost, lam)
+    check(**terms, compared="G(cost of the exact match) against -lam Hbar(rho_E)", deviation=abs(at - primal) / size)
 
 
 @examples(8)
@@ -112,6 +115,23 @@ def test_the_gradient_of_the_dual_is_the_difference_of_visits(
         deviation=abs(slope - (gradient * towards).sum()) * (1.0 - mdp.gamma) ** 2,
         tolerance=SECANT,
         because=CENTRAL,
+    )
+
+
+@examples(15)
+@given(positive_instances(), LAMS)
+def test_the_first_step_of_ascent_is_along_that_gradient(check: Ledger, instance: Instance, lam: float) -> None:
+    mdp, _, rho_E = instance
+    cost = om.irl(mdp, rho_E, Constant(), lam, "ascent", max_iter=1, momentum=False).cost
+    gradient = series_occupancy(mdp, np.full(mdp.shape, 1.0 / mdp.A)) - rho_E  # at c = 0 the learner is uniform
+    size = np.linalg.norm(gradient)
+    assume(size > 1e-3)
+    check(
+        statement="Section 3",
+        compared="direction of the first step of ascent against rho_0 - rho_E",
+        deviation=np.abs(cost / np.linalg.norm(cost) - gradient / size).max(),
+        tolerance=1e-9,
+        because="a power series to 1e-12 of the mass, 100, over a gradient of at least 1e-3",
     )
 
 

@@ -12,13 +12,13 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-import occmatch as om
+from occmatch.losses import Logistic
 from occmatch.regularisers import Surrogate
 from theory.ledger import Ledger
 from theory.plain import apart
 from theory.strategies import Instance, examples, instances, measures, positive_instances, rngs
 
-LOGISTIC = om.LOSSES["logistic"]
+LOGISTIC = Logistic()
 ROUNDING = 1e-12
 LOGS = "logs of 1 - D for D down to e^-12 from 1: five digits of D are spent"
 
