@@ -29,7 +29,7 @@ from occmatch.matching_exact import exact
 from occmatch.matching_finish import finish
 from occmatch.matching_interior import interior
 from occmatch.matching_linear import Linear
-from occmatch.matching_newton import derivatives, newton
+from occmatch.matching_newton import best_cost, newton
 from occmatch.matching_support import Support, support
 from occmatch.mdp import MDP
 from occmatch.occupancy import causal_entropy
@@ -154,13 +154,12 @@ def _smooth(
             "psi*(rho - rho_E) is infinite in the interior of D, hence everywhere. Likely cause: rho_E has mass on "
             "states that this MDP never reaches"
         )
-    cost, _ = derivatives(psi, part.extend(rho), rho_E)
     return finish(
         part,
         psi,
         rho_E,
         lam,
-        [cost],
+        [best_cost(part, psi, part.extend(rho), rho_E)],
         method="Newton",
         started=started,
         iterations=len(history),

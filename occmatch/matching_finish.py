@@ -13,10 +13,11 @@ from typing import Any
 import numpy as np
 
 from occmatch.bellman import rl, soft_backup
-from occmatch.candidate import Candidate
+from occmatch.candidate import Candidate, NoBestCost
 from occmatch.checks import FloatArray
 from occmatch.matching_linear import Linear
 from occmatch.matching_support import Support
+from occmatch.matching_support import support as supported
 from occmatch.occupancy import policy
 from occmatch.regularisers import Regulariser, Surrogate
 
@@ -73,11 +74,25 @@ def finish(
         lam=lam,
         method=method,
         margin=psi.loss.margin(cost) if isinstance(psi, Surrogate) else None,
-        attained=not (ruled_out & np.asarray(psi.forbidden(rho_E))).any(),
+        attained=_attained(support, psi, rho_E, lam),
         iterations=iterations,
         seconds=time.perf_counter() - started,
         history=history,
     )
+
+
+def _attained(support: Support, psi: Regulariser, rho_E: FloatArray, lam: float) -> bool:
+    """Whether the optimal cost is finite: no action is ruled out, and psi* has a slope where no mass can come."""
+    # The program leaves out more than psi* forbids.
+    part = support if support.allowed.all() else supported(support.whole, psi.forbidden(rho_E)) or support
+    if lam > 0.0 and not part.allowed.all():
+        return False
+    if psi.smooth:
+        try:
+            psi.best_cost(np.where(part.extend(part.allowed), rho_E, 0.0), rho_E)
+        except NoBestCost:
+            return False
+    return True
 
 
 def soft_value(linear: Linear, cost: FloatArray, lam: float, V: FloatArray | None) -> tuple[FloatArray, FloatArray]:

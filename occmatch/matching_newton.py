@@ -29,6 +29,10 @@ from occmatch.regularisers import Regulariser
 # Masses are lifted to this size where psi* is differentiated, so that rho * psi*'' does not become 0 * inf.
 _TINY = 1e-290
 
+# Where no mass can come the expert's is matched by this share of it, as the best cost for none may be infinite: psi*
+# loses about so much of it, or with the slowest (sqrt(rho rho_E)) the root, and costs keep eight digits beside it.
+_UNREACHED = 1e-15
+
 # Slope of the objective, relative to its size, at which one more full step ends far below rounding.
 _SETTLED = 1e-13
 
@@ -157,6 +161,12 @@ def _objective(
         return psi.divergence(support.extend(rho), rho_E) - lam * entropy
 
     return f
+
+
+def best_cost(support: Support, psi: Regulariser, rho: FloatArray, rho_E: FloatArray) -> FloatArray:
+    """psi*' [S, A] at the measure rho [S, A], finite where no mass can come; +inf on forbidden pairs."""
+    reached = support.extend(support.allowed)
+    return derivatives(psi, np.where(reached, rho, _UNREACHED * rho_E), rho_E)[0]
 
 
 def derivatives(psi: Regulariser, rho: FloatArray, rho_E: FloatArray) -> tuple[FloatArray, FloatArray]:

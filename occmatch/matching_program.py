@@ -22,6 +22,7 @@ from occmatch import cvx
 from occmatch.candidate import Candidate, Infeasible
 from occmatch.checks import FloatArray
 from occmatch.matching_finish import finish
+from occmatch.matching_newton import best_cost
 from occmatch.matching_support import Support
 from occmatch.mdp import MDP
 from occmatch.occupancy import causal_entropy, occupancy, policy
@@ -96,7 +97,7 @@ def program(
         expert = occupancy(mdp, policy(rho_E))
         measure = expert if psi.divergence(expert, rho_E) < np.inf else measure
     if psi.smooth:
-        costs.append(psi.grad(np.maximum(measure, np.finfo(np.float64).tiny), rho_E))
+        costs.append(best_cost(support, psi, measure, rho_E))
     finished = partial(
         finish,
         support,

@@ -1,5 +1,7 @@
 """Occupancy matching as a whole: on corners, at extremes, at size, and against slower ways of solving."""
 
+from itertools import product
+
 import numpy as np
 import pytest
 from corner_mdps import corner_mdps, deterministic_policy, random_policy
@@ -100,8 +102,19 @@ def test_mass_where_the_mdp_never_goes():
     rho_E = np.full(mdp.shape, 1.0)
     found = om.match(mdp, rho_E, FDivergence("reverse_kl", rho_E))
     assert isinstance(found, Infeasible) and "never reaches" in found.message
-    psi = Surrogate(LOSSES["logistic"], rho_E)  # finite there: the learner simply loses
-    assert gap(mdp, rho_E, psi, om.match(mdp, rho_E, psi)) <= OPTIMAL
+    chain = om.MDP(np.eye(2)[[[0, 1], [1, 1]]], [1.0, 0.0], 0.8)
+    trap = np.array([[4.0, 1.0], [0.0, 0.0]])  # the expert enters state 1, where kl and chi2 forbid to be
+    for at, expert, losses, names in (
+        (mdp, rho_E, ("logistic", "exponential", "smoothed_hinge"), ("kl", "hellinger", "js")),
+        (chain, trap, (), ("kl", "chi2")),
+    ):
+        psis = [Surrogate(LOSSES[name], expert) for name in losses] + [FDivergence(name, expert) for name in names]
+        for psi, method in product(psis, ("newton", "program")):  # finite there: the learner simply loses
+            found = om.match(at, expert, psi, method=method)
+            assert not found.attained and np.isfinite(found.cost).all()
+            assert gap(at, expert, psi, found) <= PROGRAM
+    for psi in (FDivergence("chi2", rho_E), Quadratic()):  # and here a finite cost is the best for none
+        assert om.match(mdp, rho_E, psi).attained
 
 
 def test_pairs_ruled_out_are_exactly_zero_and_the_cost_stays_finite():
