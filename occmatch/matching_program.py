@@ -26,7 +26,7 @@ from occmatch.matching_newton import best_cost
 from occmatch.matching_support import Support
 from occmatch.mdp import MDP
 from occmatch.occupancy import causal_entropy, occupancy, policy
-from occmatch.regularisers import FDivergence, Regulariser, Surrogate
+from occmatch.regularisers import Expression, FDivergence, Regulariser, Surrogate
 
 _FAINT = 1e-14
 """Share of the largest mass below which the expert's is far below the solver's tolerance."""
@@ -84,6 +84,11 @@ def program(
             f"the solver reports {status}: no measure of this MDP has a finite psi*(rho - rho_E). Likely causes: "
             "(a) rho_E is no occupancy measure of this MDP and psi demands one; "
             "(b) rho_E misses pairs that must be visited"
+        )
+    if status == "unbounded" and isinstance(psi, Expression):  # -lam Hbar is bounded on D, so that psi* is -inf
+        return Infeasible(
+            "the solver reports unbounded: psi is +inf at every cost. Likely cause: its constraints contradict "
+            "one another"
         )
     if rho.value is None:
         raise ArithmeticError(

@@ -129,6 +129,9 @@ def test_an_expression_without_domain_is_infeasible_and_one_without_growth_unbou
     rho_E = om.occupancy(mdp, pi_E)
     nowhere = Expression(lambda c: (cp.sum_squares(c), [c >= 1, c <= 0]))
     assert isinstance(om.irl(mdp, rho_E, nowhere), om.Infeasible)
+    for lam in (1.0, 0.0):
+        found = om.match(mdp, rho_E, nowhere, lam)
+        assert isinstance(found, om.Infeasible) and "contradict" in found.message
     flat = Expression(lambda c: 0 * cp.sum(c))
     found = om.irl(mdp, 2 * rho_E, flat)
     assert isinstance(found, om.Unbounded)
