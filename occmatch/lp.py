@@ -160,7 +160,7 @@ def lpal(
     start, rho_E, psi = time.perf_counter(), checks.measure(mdp, rho_E, "rho_E"), Simplex(features)
     n = mdp.S * mdp.A
     if psi.features is not None and psi.features.shape[:2] != mdp.shape:
-        raise ValueError(f"features must have shape {(*mdp.shape, 'K')}, but has shape {psi.features.shape}")
+        raise ValueError(f"features must have shape ({mdp.S}, {mdp.A}, K), but has shape {psi.features.shape}")
     F = eye_array(n, format="csr") if psi.features is None else csr_array(psi.features.reshape(n, -1))
     # Rows of size one, so that HiGHS's tolerance is relative; t scales with them.
     scale = float(np.abs(F.data).max(initial=0.0)) or 1.0

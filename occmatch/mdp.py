@@ -130,6 +130,7 @@ def _kernel(P: ArrayLike | csr_array) -> csr_array:
             raise ValueError(f"P must have shape (S, A, S), or be sparse (S * A, S), but has shape {dense.shape}")
         S = dense.shape[0]
         kernel = _small_indices(csr_array(dense.reshape(-1, S)))
+    _check_finite(kernel)
     _check_rows(kernel)
     total = np.add.reduceat(kernel.data, kernel.indptr[:-1])
     kernel.data /= np.repeat(total, np.diff(kernel.indptr))
@@ -138,17 +139,22 @@ def _kernel(P: ArrayLike | csr_array) -> csr_array:
     return kernel
 
 
+def _check_finite(kernel: csr_array) -> None:
+    finite = np.isfinite(kernel.data)
+    if not finite.all():
+        at = int(np.argmin(finite))
+        s, a = divmod(int(np.searchsorted(kernel.indptr, at, side="right")) - 1, kernel.shape[0] // kernel.shape[1])
+        raise ValueError(f"P[{s}, {a}, {kernel.indices[at]}] must be finite, but is {kernel.data[at]:g}")
+
+
 def _check_rows(kernel: csr_array) -> None:
     rows, S = kernel.shape
     A = rows // S
-    with np.errstate(invalid="ignore"):
-        if kernel.data.min(initial=0.0) >= 0.0 and np.abs(kernel.sum(axis=1) - 1.0).max() <= checks.SUM_SLACK:
-            return
+    total = kernel.sum(axis=1)
+    if kernel.data.min(initial=0.0) >= 0.0 and np.abs(total - 1.0).max() <= checks.SUM_SLACK:
+        return
     least = np.zeros(rows)
-    row_of = np.repeat(np.arange(rows), np.diff(kernel.indptr))
-    np.minimum.at(least, row_of, np.where(np.isnan(kernel.data), -np.inf, kernel.data))
-    with np.errstate(invalid="ignore"):
-        total = kernel.sum(axis=1)
+    np.minimum.at(least, np.repeat(np.arange(rows), np.diff(kernel.indptr)), kernel.data)
     bad = ~((least >= 0.0) & (np.abs(total - 1.0) <= checks.SUM_SLACK))
     if bad.any():
         row = int(np.argmax(bad))

@@ -157,7 +157,7 @@ WRONG = {
     "bound": (lambda: lp.match_l1(GARNET, np.ones((20, 4)), bound=0), "bound must be positive, but is 0"),
     "features": (
         lambda: lp.lpal(GARNET, np.ones((20, 4)), np.ones((4, 20, 2))),
-        "features must have shape (20, 4, 'K'), but has shape (4, 20, 2)",
+        "features must have shape (20, 4, K), but has shape (4, 20, 2)",
     ),
     "metric": (
         lambda: lp.match_wasserstein(GARNET, np.ones((20, 4)), np.ones((3, 3)) - np.eye(3)),
