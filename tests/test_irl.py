@@ -187,6 +187,21 @@ def test_max_causal_entropy_over_linear_costs(method: str, kind: str) -> None:
         assert w == pytest.approx(0.05 * gap / np.linalg.norm(gap), abs=near)
 
 
+@pytest.mark.parametrize("method", ["program", "newton"])
+def test_units_of_features_do_not_matter_to_a_constant_psi(method: str) -> None:
+    """Newton left a feature of 1e-8 beside others of 1 unmatched, and the certificate did not see one of 1e-12."""
+    mdp, rho_E = instance(7)
+    F = np.random.default_rng(2).normal(size=(*mdp.shape, 3))
+    reference = om.irl(mdp, rho_E, Constant(F), 0.5, method)
+    for unit in (1e-6, 1e-12, 1e200):
+        psi = Constant(F * [1.0, unit, 1.0])
+        found = om.irl(mdp, rho_E, psi, 0.5, method)
+        assert om.certify(mdp, rho_E, psi, found).holds(PROGRAM_GAP)
+        assert found.rho == pytest.approx(reference.rho, abs=POLICY * rho_E.sum())
+        without = om.irl(mdp, rho_E, Constant(F[:, :, ::2]), 0.5, method)
+        assert om.certify(mdp, rho_E, psi, without).primal == np.inf
+
+
 def test_without_entropy_the_program_is_the_linear_program_of_matching() -> None:
     mdp, rho_E = instance(8)
     psi = Box(0.5)

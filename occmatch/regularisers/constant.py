@@ -17,13 +17,13 @@ class Constant(Regulariser):
 
     psi*(x) = 0 where <x, f_k> = 0 for every k (x = 0 without features), +inf elsewhere: MaxCausalEnt IRL (Eq
     1) with no bound on the weights. The optimal cost is never unique: shaping c + V - gamma P V leaves the
-    dual as it is.
+    dual as it is. Units of features change nothing; each is kept times a power of two.
     """
 
     features: Array | None = None
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "features", linear.check(self.features))
+        object.__setattr__(self, "features", linear.same_size(linear.check(self.features)))
 
     def value(self, c: Array) -> float:
         return 0.0 if linear.spans(c, linear.coordinates(self.features, c)[1]) else np.inf

@@ -25,6 +25,18 @@ def check(features: Array | None) -> Array | None:
     return features
 
 
+def same_size(features: Array | None) -> Array | None:
+    """Each feature times the power of two that brings its largest entry into [1, 2): the same span, to the bit.
+
+    Next to a feature 1e6 times as large the rounding of a sum would hide the whole of a small one.
+    """
+    if features is None:
+        return None
+    features = np.ldexp(features, 1 - np.frexp(np.abs(features).max(axis=(0, 1)))[1])
+    features.flags.writeable = False
+    return features
+
+
 def combine(features: Array | None, w: Array) -> Array:
     """c(s, a) = sum_k w_k f_k(s, a), [S, A]."""
     return w if features is None else features @ w
