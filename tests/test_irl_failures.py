@@ -138,6 +138,22 @@ def test_an_expression_without_domain_is_infeasible_and_one_without_growth_unbou
     slope_along(mdp, 2 * rho_E, Constant(), found, rel=1e-2)
 
 
+@pytest.mark.parametrize("lam", [1.0, 0.0])
+def test_expert_mass_that_no_policy_reaches_asks_for_ever_lower_costs(lam: float) -> None:
+    """Without entropy too, where actions are ruled out by finite costs; and not where psi' of no mass is finite."""
+    mdp = om.MDP(np.array([[[1.0, 0.0]] * 2, [[1.0, 0.0]] * 2]), [1.0, 0.0], 0.8)
+    rho_E = np.ones(mdp.shape)
+    for psi in (FDivergence("kl", rho_E), FDivergence("hellinger", rho_E), Surrogate(om.LOSSES["logistic"], rho_E)):
+        found = om.irl(mdp, rho_E, psi, lam)
+        assert isinstance(found, om.NotAttained) and (found.ray[1] < 0).all()
+        values = [dual_at(mdp, rho_E, psi, member.cost, lam) for member in found.sequence]
+        assert max(values) == pytest.approx(found.value, rel=0.1)  # hellinger rises like 1 / cost
+        assert max(values) <= found.value + ROUNDING
+        assert not om.match(mdp, rho_E, psi, lam).attained
+    for psi in (FDivergence("chi2", rho_E), FDivergence("tv", rho_E)):
+        assert om.irl(mdp, rho_E, psi, lam).attained and om.match(mdp, rho_E, psi, lam).attained
+
+
 def test_attained_problems_keep_every_pair_free() -> None:
     mdp, pi_E = instance(6)
     rho_E = om.occupancy(mdp, 0.9 * pi_E + 0.1 / 3)

@@ -13,7 +13,9 @@ from occmatch.irl.support import matches_exactly
 from occmatch.occupancy import flow_residual, occupancy, policy
 
 STEPS = (4.0, 8.0, 16.0, 32.0, 64.0)
-"""Nats by which the costs of the sequence rule out what must be ruled out: a policy leak of e^-step, down to e^-64."""
+"""Nats by which the costs of the sequence rule out what must be ruled out: a policy leak of e^-step, down to e^-64.
+
+Without entropy, units of cost."""
 
 
 def not_attained(problem: Problem, ray: Array, c: Array, V: Array, pi: Array, rho: Array, method: str) -> NotAttained:
@@ -32,7 +34,7 @@ def not_attained(problem: Problem, ray: Array, c: Array, V: Array, pi: Array, rh
     start = max(0.0, float((lag / slack[out]).max())) if out.any() else 0.0
     sequence = []
     for step in STEPS:
-        cost = psi.repair(c + (start + lam * step / rate) * ray)
+        cost = psi.repair(c + (start + (lam or 1.0) * step / rate) * ray)
         found = rl(mdp, cost, lam)
         sequence.append(
             Candidate(

@@ -56,8 +56,9 @@ def analyse(mdp: MDP, rho_E: Array, psi: Regulariser, lam: float) -> Support | U
     if isinstance(found, Unbounded) or lam > 0:
         return found
     # Without entropy an action is ruled out by a finite cost: the pairs that can carry mass are the same, but some cost
-    # attains the optimum.
-    return Support(found.free, np.zeros(mdp.shape))
+    # attains the optimum, unless expert mass that no policy can have asks for ever lower ones.
+    lower = isinstance(psi, Surrogate | FDivergence) and (found.ray < 0.0).any()
+    return found if lower else Support(found.free, np.zeros(mdp.shape))
 
 
 def matches_exactly(psi: Regulariser) -> bool:
