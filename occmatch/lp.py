@@ -17,7 +17,8 @@ m budgets leave optimal vertices that randomise in at most m of the visited stat
 
 `solver` chooses among HiGHS's methods: "simplex" (the default), "interior" and "pdlp" (`lp_highs`), and for control
 without budgets "policy", policy iteration, which is the simplex method with every improving pivot at once (Ye 2011),
-the default from `LARGE` pairs on.
+the default from `LARGE` pairs on. HiGHS knows no coefficients below 1e-9: it solves the MDP without transitions as rare
+as that, and how far value and bound are apart on the MDP as it is says what that costs.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ from occmatch.lp_simplex import (
     Program,
     Rows,
     Vertex,
+    flow_coefficients,
     flow_rows,
     least_violation,
     none,
@@ -48,7 +50,6 @@ from occmatch.lp_simplex import (
 )
 from occmatch.lp_solution import Solution, finish
 from occmatch.mdp import MDP
-from occmatch.occupancy import flow_matrix
 from occmatch.regularisers import Box, Lipschitz, Simplex, project_simplex
 
 LARGE = 20_000
@@ -108,7 +109,7 @@ def optimal_control_dual(
     """
     checks.explicit(mdp)
     start, c = time.perf_counter(), checks.cost(mdp, cost)
-    limits, transposed = Limits.of(mdp, budgets), csr_array(flow_matrix(mdp).T)
+    limits, transposed = Limits.of(mdp, budgets), csr_array(flow_coefficients(mdp).T)
     m, (S, A) = limits.b.size, mdp.shape
     scale = typical(c)
     program = Program(

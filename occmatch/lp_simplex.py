@@ -30,6 +30,9 @@ VIOLATION_RTOL = 1e-7
 # HiGHS takes 1e20 for infinite, and what is scaled beyond 1e18 it may not solve.
 MOST = 1e17
 
+# HiGHS leaves out coefficients up to this size.
+LEAST = 1e-9
+
 # The largest cost, of the lower quartile of costs, beyond which it is a penalty: tolerances of 1e-10 bear less.
 PENALTY = 1e3
 
@@ -78,7 +81,19 @@ def over(rows: csr_array | Sequence[FloatArray], rhs: FloatArray, extra: csr_arr
 
 def flow_rows(mdp: MDP, width: int) -> Rows:
     """M rho = p0, for `width` entries of x beyond rho."""
-    return over(flow_matrix(mdp), mdp.p0, None, width)
+    return over(flow_coefficients(mdp), mdp.p0, None, width)
+
+
+def flow_coefficients(mdp: MDP) -> csr_array:
+    """M [S, S * A] with transitions too rare for HiGHS made into staying: left out, they take mass with them."""
+    M = csc_array(flow_matrix(mdp))
+    rare = np.abs(M.data) <= LEAST
+    if not rare.any():
+        return csr_array(M)
+    pairs = np.arange(mdp.S * mdp.A)
+    lost = np.bincount(np.repeat(pairs, np.diff(M.indptr))[rare], weights=M.data[rare], minlength=pairs.size)
+    M.data[rare] = 0.0
+    return csr_array(M + csc_array((lost, (pairs // mdp.A, pairs)), shape=M.shape))
 
 
 def none(width: int) -> Rows:
