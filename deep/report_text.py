@@ -5,6 +5,7 @@ from collections import Counter
 import numpy as np
 
 from deep.report_cells import REPS, Key, Result, expected, generator, unscored
+from deep.report_settings import unlike
 from deep.stats import iqm, probability_of_improvement, stratified_bootstrap
 from deep.sweep_grid import METHODS, TASKS
 from deep.sweep_lines import Line
@@ -268,6 +269,7 @@ def sources(found: list[Result], lines: list[Line]) -> list[str]:
     mixed = [described(r.key) for r in found if len({x["code"] for x in r.lines}) > 1]
     if mixed:
         out.append(f"- more than one state of the code: {'; '.join(mixed)}")
+    out += [f"- {text}" for text in unlike(found)]
     without = sum(map(unscored, lines))
     if len(lines) > len(used) + without:
         rest = len(lines) - len(used) - without

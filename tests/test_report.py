@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from deep import report, report_cells, report_csv, report_figures, report_text
+from deep import report, report_cells, report_csv, report_figures, report_settings, report_text
 from deep.config import GailConfig
 from deep.config_values import as_dict, from_dict
 from deep.report_cells import expected, published, results
@@ -169,6 +169,18 @@ def test_the_page_says_plainly_what_falls_short_and_what_is_missing() -> None:
     assert "more than one state of the code: cloning on Hopper-v4 with 4 traj" in report_text.page(
         results(mixed), mixed
     )
+
+
+def test_settings_in_which_the_methods_of_a_task_differ_are_named() -> None:
+    """Those of the loop: a cost of its own, and its place in the grid, are what makes a method or a cell."""
+    lines = [line(m, "Hopper-v4", n, s, 900.0) for m in ("gail", "fem", "bc") for n in (4, 11) for s in range(2)]
+    lines[0]["config"]["cost"]["gradient_penalty"] = 7.0
+    assert report_settings.unlike(results(lines)) == []
+    for x in lines[4:8]:
+        x["config"]["learner"]["trpo"]["fisher_fraction"] = 0.1
+    expected = "Hopper-v4: learner.trpo.fisher_fraction is 0.1 for FEM, 0.5 for GAIL"
+    assert report_settings.unlike(results(lines)) == [expected]
+    assert f"- {expected}" in report_text.page(results(lines), lines)
 
 
 def test_the_page_is_pleased_where_all_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
