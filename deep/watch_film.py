@@ -54,6 +54,8 @@ def check_format(path: Path) -> None:
         raise ValueError(f"out must end in .mp4 or .gif, but is {path}")
     if path.suffix == ".mp4" and not find_spec("imageio_ffmpeg"):
         raise ValueError("an .mp4 needs the imageio-ffmpeg package: pip install 'occmatch[watch]', or write a .gif")
+    if path.is_dir():
+        raise ValueError(f"out must be a file, but {path} is a folder")
     if not path.parent.is_dir():
         raise ValueError(f"out must lie in a folder that exists, but {path.parent} does not")
 

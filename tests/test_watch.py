@@ -197,6 +197,12 @@ def test_requests_that_cannot_be_met(more: dict, words: str, tmp_path: Path, mon
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_folder_called_like_a_film_is_refused_before_anything_is_filmed(tmp_path: Path) -> None:
+    (folder := tmp_path / "film.gif").mkdir()
+    assert f"out must be a file, but {folder} is a folder" in refused(watch.Request(DATA / TASK, out=folder))
+    assert list(tmp_path.iterdir()) == [folder]
+
+
 def bundle(folder: Path, env_id: str) -> Path:
     """CartPole's expert cut down to one observation, for another task."""
     from deep import files
