@@ -17,9 +17,9 @@ LINE_EVERY = 10.0  # seconds between plain lines
 # metric name, label, format
 COLUMNS: tuple[tuple[str, str, str], ...] = (
     ("train_return", "return", "{:.0f}"),
-    ("score", "score", "{:.0%}"),
-    ("accuracy_learner", "D learner", "{:.0%}"),
-    ("accuracy_expert", "D expert", "{:.0%}"),
+    ("score", "score", "{:z.0%}"),
+    ("accuracy_learner", "D learner", "{:z.0%}"),
+    ("accuracy_expert", "D expert", "{:z.0%}"),
     ("margin_gap", "gap", "{:.1f}"),
     ("kl", "KL", "{:.4f}"),
     ("step_accepted", "step", "{:.2g}"),

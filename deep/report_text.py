@@ -55,7 +55,7 @@ training; evaluation is not counted.
 
 
 def number(value: float) -> str:
-    return f"{value:,.1f}"
+    return f"{value:z,.1f}"
 
 
 def signed(value: float) -> str:

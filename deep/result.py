@@ -62,11 +62,11 @@ def table(env: str, rows: list[Row], random: float, expert: float | None) -> Tab
     for row in rows:
         cells = [row.name]
         for returns in (row.stochastic, row.deterministic):
-            cells.append("" if returns is None else f"{returns.mean:,.1f} ± {returns.std:,.1f}")
+            cells.append("" if returns is None else f"{returns.mean:z,.1f} ± {returns.std:,.1f}")
         first = row.stochastic or row.deterministic
         cells.append("" if first is None else f"{first.lengths.mean():.0f}")
         if scored:
-            cells.append("" if first is None else f"{normalised(first.mean, random, expert):.0%}")
+            cells.append("" if first is None else f"{normalised(first.mean, random, expert):z.0%}")
         out.add_row(*cells)
     return out
 

@@ -86,8 +86,8 @@ class Display:
 
     def finished(self, cell: Cell, line: Line) -> None:
         share = line["normalised_return"]
-        part = "" if share is None else f" (score {share:.0%})"
-        self._end(cell, f"{cell.name}: {line['return_mean']:,.1f}{part} in {clock(line['seconds'])}")
+        part = "" if share is None else f" (score {share:z.0%})"
+        self._end(cell, f"{cell.name}: {line['return_mean']:z,.1f}{part} in {clock(line['seconds'])}")
 
     def failed(self, cell: Cell, error: str) -> None:
         self.failures += 1

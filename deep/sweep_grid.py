@@ -174,12 +174,17 @@ def grid(
 ) -> list[Cell]:
     """All cells, each method's with one seed everywhere before the next; `settings` are those of `cell`.
 
-    Raises ValueError for an empty grid, for a task without bundled demonstrations, unless a flag names others, and for
-    more trajectories than there are.
+    Raises ValueError for an empty grid, for an entry that is there twice, for a task without bundled demonstrations,
+    unless a flag names others, and for more trajectories than there are.
     """
     for name, entries in (("envs", envs), ("methods", methods), ("trajectories", trajectories), ("seeds", seeds)):
         if not entries:
             raise ValueError(f"{name} must have at least one entry, but is empty")
+        if entries == "protocol":
+            continue
+        for i, entry in enumerate(entries):
+            if entry in entries[:i]:
+                raise ValueError(f"{name}[{i}] must differ from the entries before it, but is {entry} again")
     cells = [
         cell(method, env, number, seed, **settings)
         for method in methods

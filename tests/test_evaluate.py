@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from deep import assess, bc, demos, envs, expert, files, trained
+from deep import assess, bc, demos, envs, expert, files, result, trained
 from deep.config import BcConfig, CloningConfig, ExpertConfig, cloning_defaults
 from deep.config_values import as_dict
 from deep.distance_kernel import Discrepancy
+from deep.evaluate import Returns, evaluate, random_actions
 from deep.evaluate import __main__ as command
-from deep.evaluate import evaluate, random_actions
 from deep.learner import LearnerConfig
 from deep.run import Run
 from deep.stats import Interval
@@ -159,3 +159,10 @@ def test_the_file_is_replaced_whole(folder: Path, quick: None, monkeypatch: pyte
     with pytest.raises(OSError, match="disk"):
         command.main([str(folder), "--episodes", "3", "--threads", "1"])
     assert json.loads((folder / "evaluation.json").read_text()) == {"old": True}
+
+
+def test_the_closing_table_has_no_negative_zero() -> None:
+    near = Returns(np.array([-0.04, 0.0]), np.array([3, 4]))
+    out = io.StringIO()
+    Console(file=out, width=100).print(result.table("Any-v0", [result.Row("GAIL", near, None)], 0.0, 10.0))
+    assert "0.0 ± 0.0" in out.getvalue() and "0%" in out.getvalue() and "-0" not in out.getvalue()

@@ -238,6 +238,8 @@ def test_the_display_counts_runs_and_says_what_failed(tmp_path: Path) -> None:
         (["--trajectories", "11"], "trajectories must be in 1..10, as .*, but is 11"),
         (["--trajectories"], "trajectories must have at least one entry, but is empty"),
         (["--methods"], "methods must have at least one entry, but is empty"),
+        (["--trajectories", "4", "1", "4"], r"trajectories\[2\] must differ from .* before it, but is 4 again"),
+        (["--methods", "bc", "bc"], r"methods\[1\] must differ from the entries before it, but is bc again"),
         (["--methods", "gail", "--dry-run", "--", "--std", "0.1"], r"std must be two numbers or none, but is \(0.1,\)"),
     ],
 )
