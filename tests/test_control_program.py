@@ -38,6 +38,14 @@ def test_runs_of_earlier_settings_leave_the_table_for_those_of_today_and_say_so_
     assert "| CartPole-v0 with earlier settings, 500 steps |" in alone and "10 (10 to 10)" in alone
 
 
+def test_the_committed_pages_are_what_the_raw_lines_say_of_todays_settings(program):
+    """A preset that changes makes rows of it earlier ones, which the pages must say."""
+    found = program.sweep_lines.read(program.Request.out)
+    assert program.Request.out.with_suffix(".md").read_text() == program.document(found)
+    page = program.PAGE.read_text()
+    assert program.embedded(page, program.table(found)) == page
+
+
 def test_runs_on_demonstrations_that_were_replaced_are_run_again(program, tmp_path, monkeypatch):
     request = program.Request(
         steps=500, seeds=(0,), kinds=("expert",), forms=("airl",), episodes=2, out=tmp_path / "control.jsonl"

@@ -110,3 +110,8 @@ def test_a_run_with_earlier_settings_is_done_again_and_leaves_the_table(program,
     raw.write_text(json.dumps(older) + "\n" + json.dumps(old) + "\n")  # the last of them
     (row,) = program.table(program.Request(plain=True)).splitlines()[2:]
     assert row.startswith("| Hopper-v4, earlier settings | 1,000,000 | 1 |")
+
+
+def test_the_committed_page_is_what_the_raw_lines_say_of_todays_settings(program):
+    """A preset that changes makes rows of it earlier ones, which the page must say."""
+    assert program.PAGE.read_text() == program.page(program.Request())
