@@ -7,7 +7,8 @@
 
 Four trajectories of about 50 pairs each. A policy has reached the mark at the first of two evaluations in a row whose
 mean over 50 episodes is at least 90 % of the stochastic expert's. An evaluation starts with five episodes and ends
-there if these reach less than 70 % of the mark. Evaluation counts neither as steps nor as seconds.
+there if these reach less than 70 % of the mark. Evaluation counts neither as steps nor as seconds, and the cloning
+start of the fast preset, which takes a second or two of the processor, not as seconds.
 
 One process a run, `--jobs` at a time, each on one thread. Raw results go to docs/benchmarks/sample_efficiency.jsonl,
 a line a run; runs that are there already, with today's expert and settings, are not repeated. A row of the page
@@ -216,9 +217,9 @@ Environment steps and seconds until an imitator reaches 90 % of its stochastic e
 steps: four trajectories of about 50 pairs each, seeds that did not serve to choose the settings, median (least to most)
 over runs. Reached: the first of two evaluations in a row, {request.every:,} steps apart, with a mean over {EPISODES}
 episodes at or above the mark; what is evaluated is the averaged policy that the run would return. Seconds are those of
-training on one thread beside one or two other processes on two cores. Final: share of the stochastic expert's return.
-By `python benchmarks/sample_efficiency.py`; every run is a line of [sample_efficiency.jsonl](sample_efficiency.jsonl)
-with settings, commit and versions.
+training on one thread beside one or two other processes on two cores; the cloning start before it, a second or two, is
+not among them. Final: share of the stochastic expert's return. By `python benchmarks/sample_efficiency.py`; every run
+is a line of [sample_efficiency.jsonl](sample_efficiency.jsonl) with settings, commit and versions.
 """
     titles = {False: "The fast preset", True: "Plain GAIL: no cloning start, no cloning term"}
     for plain, title in titles.items():
