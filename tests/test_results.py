@@ -1,11 +1,13 @@
 """The committed results are what their raw lines say, and the lines say where they come from."""
 
+import csv
 from pathlib import Path
 
-from deep.config import GailConfig
+from deep.config import GailConfig, task_name
 from deep.config_values import from_dict
 from deep.report import collect, differences, texts
-from deep.report_cells import results
+from deep.report_cells import PAPER, results
+from deep.sweep_grid import TASKS
 
 RESULTS = Path(__file__).parents[1] / "results"
 
@@ -13,6 +15,20 @@ RESULTS = Path(__file__).parents[1] / "results"
 def test_the_committed_report_is_what_the_raw_lines_say() -> None:
     lines = collect(RESULTS)
     assert differences(RESULTS, texts(lines, results(lines))) == []
+
+
+def test_the_page_names_the_tasks_whose_scores_have_another_scale_than_the_paper_s() -> None:
+    """Where the expert is half as far or twice as far from random actions, in whatever the task counts."""
+    with open(PAPER, newline="") as file:
+        ends = {(task_name(r["task"]), r["method"]): float(r["return_mean"]) for r in csv.DictReader(file)}
+    protocol = (RESULTS / "README.md").read_text().partition("## In short")[0]
+    apart, lines = set(), collect(RESULTS)
+    for env in TASKS:
+        line = next(x for x in lines if x["env"] == env)
+        ours = line["expert_return"] - line["random_return"]
+        if not 0.5 < ours / (ends[task_name(env), "expert"] - ends[task_name(env), "random"]) < 2:
+            apart.add(env)
+    assert apart == {"Acrobot-v1"} == {env for env in TASKS if env in protocol}
 
 
 def test_every_raw_line_names_its_configuration_and_where_it_comes_from() -> None:
