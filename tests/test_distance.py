@@ -10,10 +10,13 @@ from scipy.stats import norm
 
 import occmatch as om
 from deep import distance_kernel, envs, tabular
+from deep.assess import Assessment, Distance
 from deep.demos import Demos
 from deep.distance import Points, jensen_shannon, points, thinned
-from deep.distance_kernel import Kernel, discrepancy
+from deep.distance_kernel import Discrepancy, Kernel, discrepancy
 from deep.envs import EnvSpec
+from deep.evaluate.__main__ import distances
+from deep.stats import Interval
 
 BOX = EnvSpec("box", 1, False, 1, -np.ones(1), np.ones(1), 100, native=False)
 EPISODES = 400
@@ -182,3 +185,11 @@ def test_too_few_episodes_are_refused() -> None:
         jensen_shannon(BOX, gaussian(0.0, rng, 3), gaussian(0.0, rng, 2), rng)
     with pytest.raises(ValueError, match="learner must have at least 2 episodes, but has 1"):
         discrepancy(gaussian(0.0, rng, 1), Kernel.of(BOX, gaussian(0.0, rng, 2), rng), rng)
+
+
+def test_what_rounds_to_no_distance_is_printed_without_a_sign():
+    """Two estimates of none: a classifier of no opinion, to an ulp, and an MMD^2 as often below zero as above."""
+    none = Distance(Interval(-2e-16, -2e-16, -2e-16), Discrepancy(-3e-6, 0.7, 1.0))
+    table = distances(Assessment({}, None, 0.0, {"expert": none}, None), "X-v0")
+    cells = [cell for column in table.columns for cell in column.cells]
+    assert cells == ["expert, other episodes", ">= 0.000", "0.000 to 0.000", "0.0000", "0.700"]

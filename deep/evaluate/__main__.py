@@ -39,8 +39,8 @@ def distances(found: Assessment, env: str) -> Table:
     for name in ("policy", "JS, bits", "95 % interval", "MMD²", "p"):
         out.add_column(name, justify="left" if name == "policy" else "right")
     for key, d in found.distances.items():
-        interval = f"{d.js.low:.3f} to {d.js.high:.3f}"
-        out.add_row(NAMES[key], f">= {d.js.point:.3f}", interval, f"{d.mmd.squared:.4f}", f"{d.mmd.p_value:.3f}")
+        interval = f"{d.js.low:z.3f} to {d.js.high:z.3f}"
+        out.add_row(NAMES[key], f">= {d.js.point:z.3f}", interval, f"{d.mmd.squared:z.4f}", f"{d.mmd.p_value:.3f}")
     return out
 
 
