@@ -2,8 +2,9 @@
 
 import pytest
 
-from deep import sweep_lines
+from deep import demos, sweep_lines
 from deep.config_values import as_dict
+from deep.sweep_grid import digest
 
 
 @pytest.fixture
@@ -85,6 +86,16 @@ def test_an_earlier_preset_is_a_base_that_says_so(ablations):
     assert "200 steps, without cloning, earlier settings\n" in text and text.count("| 1 |") == len(changed)
     assert ablations.tables([*lines, {"config": as_dict(now)} | ends]) == ""  # today's base, and nothing against it
     assert ablations.tables(lines[:2]) == ""  # which of the two is the base cannot be told
+
+
+def test_runs_on_demonstrations_that_were_replaced_leave_the_page(ablations):
+    base = ablations.base("CartPole-v0", 1, 0, 200, True)
+    bundled = digest(demos.bundled("CartPole-v0"))
+    changed = [ablations.change(base, c) for c in ({}, {"entropy": 1e-3}, {"entropy": 1e-2})]
+    ends = {"env": "CartPole-v0", "return_mean": 100.0, "random_return": 20.0, "expert_return": 200.0}
+    old, *mine = ({"config": as_dict(c), "demos_sha256": bundled} | ends for c in reversed(changed))
+    page = ablations.document([old | {"demos_sha256": "another's"}, *mine])
+    assert "| lambda 0.001 |" in page and "| lambda 0.01 |" not in page
 
 
 def test_an_unknown_study_is_named(ablations):
