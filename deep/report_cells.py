@@ -30,11 +30,13 @@ Key = tuple[str, str, int]  # task, method, trajectories
 
 @dataclass(frozen=True)
 class PaperCell:
-    """What the authors published for a cell: mean and deviation over episodes, runs, and the normalised mean."""
+    """What the authors published for a cell: mean and deviation over episodes, runs, the return of random actions, and
+    the normalised mean."""
 
     mean: float
     std: float
     runs: int
+    random: float
     score: float
 
 
@@ -61,6 +63,12 @@ class Result:
     def deterministic_score(self) -> float:
         """Mean score over runs of the deterministic policy, the expert's being the stochastic one's as in the paper."""
         return float(self._normalised("return_deterministic_mean").mean())
+
+    @cached_property
+    def score_with_the_papers_zero(self) -> float:
+        """Mean score over runs where the paper's random actions are the zero."""
+        zero = self.paper.random if self.paper is not None else np.nan
+        return float(np.mean([normalised(x["return_mean"], zero, x["expert_return"]) for x in self.lines]))
 
     def _normalised(self, name: str) -> np.ndarray:
         return np.array([normalised(x[name], x["random_return"], x["expert_return"]) for x in self.lines])
@@ -126,7 +134,7 @@ def paper() -> dict[Key, PaperCell]:
         if r["trajectories"]:
             value = float(r["return_mean"])
             score = normalised(value, ends[task, "random"], ends[task, "expert"])
-            cell = PaperCell(value, float(r["return_std"]), int(r["runs"]), float(score or 0.0))
+            cell = PaperCell(value, float(r["return_std"]), int(r["runs"]), ends[task, "random"], float(score or 0.0))
             found[task, r["method"], int(r["trajectories"])] = cell
     return found
 

@@ -15,6 +15,7 @@ OTHERWISE = 3
 NAMES = {"gail": "GAIL", "bc": "cloning", "fem": "FEM", "gtal": "GTAL"}
 TENTH = 0.1  # of the paper's environment steps
 ROUNDING = 0.0005  # half of the last digit printed: a cell falls short where its difference prints as negative
+OTHER_CLOCKS = ("Acrobot-v1",)  # 500 steps, where the paper's ended after 200
 
 HEAD = """# Results
 
@@ -38,8 +39,8 @@ this page and `table.csv` and fails on any difference. Do not edit.
   score is the mean over training seeds, with its 95 % percentile bootstrap interval over seeds; with so few seeds such
   an interval is rather too short. The median is given as well.
 - Acrobot-v1 ends after 500 steps and the paper's Acrobot after 200, so that random actions return -500 here and -200
-  there: a step that is lost costs less than a third of what it does in the paper's scores, which flatters ours. There
-  the returns say more.
+  there: a step that is lost costs less than a third of what it does in the paper's scores, which flatters ours. So what
+  falls short is told on the paper's scale as well.
 - ± is the standard deviation over all episodes of all seeds, as in the paper's table.
 - The paper's numbers (`deep/data/paper.csv`) come from the evaluation episodes that its authors published with their
   code: seven training runs on classic control and Reacher, a single one elsewhere. They are of **deterministic**
@@ -174,6 +175,22 @@ def falls_short(found: list[Result]) -> list[str]:
     others = [r for r in found if r.key[1] != "gail" and short(r)]
     if others:
         out += ["The other methods are below the paper's runs of them in:", "", *_short_table(others), ""]
+    return out + _with_the_papers_zero(found)
+
+
+def _with_the_papers_zero(found: list[Result]) -> list[str]:
+    """Cells of tasks on another clock than the paper's that are below it on the paper's scale."""
+    out = []
+    for env in OTHER_CLOCKS:
+        own = [(r, r.paper) for r in found if r.key[0] == env and r.paper is not None]
+        low = [
+            f"{name(r.key[1])} with {r.key[2]} ({r.score_with_the_papers_zero:.3f} against {paper.score:.3f})"
+            for r, paper in own
+            if below(r.score_with_the_papers_zero - paper.score)
+        ]
+        if own:
+            zero = f"{env} with the paper's zero, {own[0][1].random:,.0f}, stochastic policies: "
+            out += [zero + (f"below it are {', '.join(low)}." if low else "none is below it."), ""]
     return out
 
 

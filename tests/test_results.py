@@ -7,6 +7,7 @@ from deep.config import GailConfig, task_name
 from deep.config_values import from_dict
 from deep.report import collect, differences, texts
 from deep.report_cells import PAPER, results
+from deep.report_text import OTHER_CLOCKS
 from deep.sweep_grid import TASKS
 
 RESULTS = Path(__file__).parents[1] / "results"
@@ -28,7 +29,14 @@ def test_the_page_names_the_tasks_whose_scores_have_another_scale_than_the_paper
         ours = line["expert_return"] - line["random_return"]
         if not 0.5 < ours / (ends[task_name(env), "expert"] - ends[task_name(env), "random"]) < 2:
             apart.add(env)
-    assert apart == {"Acrobot-v1"} == {env for env in TASKS if env in protocol}
+    assert apart == set(OTHER_CLOCKS) == {env for env in TASKS if env in protocol}
+
+
+def test_scores_on_the_paper_s_scale_take_its_zero() -> None:
+    (cell,) = (r for r in results(collect(RESULTS)) if r.key == ("Acrobot-v1", "gail", 1))
+    expert = cell.lines[0]["expert_return"]  # that of each line: no expert was replaced
+    assert cell.paper is not None and cell.paper.random == -200
+    assert abs(cell.score_with_the_papers_zero - (cell.returns.mean() + 200) / (expert + 200)) < 1e-12
 
 
 def test_every_raw_line_names_its_configuration_and_where_it_comes_from() -> None:
