@@ -7,8 +7,8 @@ Prints one line of JSON: seconds, iterations, and the state reward that it stops
 problem, the discount and the number of steps is the peer's default.
 """
 
+import argparse
 import json
-import sys
 import time
 from collections.abc import Mapping
 from importlib.metadata import version
@@ -92,11 +92,14 @@ PEERS = {"imitation": imitation, "irl_maxent": irl_maxent, "quantecon": quanteco
 
 
 def main() -> None:
-    with np.load(sys.argv[1], allow_pickle=False) as file:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("problem", help="npz that peers_irl.py wrote")
+    parser.add_argument("package", choices=PEERS, help="the peer")
+    arguments = parser.parse_args()
+    with np.load(arguments.problem, allow_pickle=False) as file:
         problem = dict(file)
-    package = sys.argv[2]
     try:
-        row = PEERS[package](problem) | {"version": version(package)}
+        row = PEERS[arguments.package](problem) | {"version": version(arguments.package)}
     except ImportError as error:
         row = {"missing": f"not installed ({error})"}
     print(json.dumps(row), flush=True)

@@ -6,8 +6,8 @@ Prints one line of JSON: seconds of the solve itself, and the file that its V wa
 judge every answer by the same sweep.  Conversion to the format of the library is not counted.
 """
 
+import argparse
 import json
-import sys
 import time
 
 import numpy as np
@@ -51,13 +51,23 @@ def mdpsolver(P, cost, gamma, tol):
     return -np.array(process.getValueVector()), time.perf_counter() - start, "modified policy iteration", 0
 
 
-if __name__ == "__main__":
-    name, path = sys.argv[1:]
-    with np.load(path, allow_pickle=False) as data:
+SOLVERS = {"quantecon": quantecon, "mdptoolbox": mdptoolbox, "mdpsolver": mdpsolver}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("solver", choices=SOLVERS, help="the library")
+    parser.add_argument("mdp", help="npz that scale.py wrote")
+    arguments = parser.parse_args()
+    with np.load(arguments.mdp, allow_pickle=False) as data:
         cost = data["cost"]
         P = csr_matrix((data["P_data"], data["P_indices"], data["P_indptr"]), shape=(cost.size, cost.shape[0]))
         gamma, tol = float(data["gamma"]), float(data["tol"])
-    solve = {"quantecon": quantecon, "mdptoolbox": mdptoolbox, "mdpsolver": mdpsolver}[name]
-    V, seconds, method, iterations = solve(P, cost, gamma, tol)
-    np.save(path + ".V.npy", V)
-    print(json.dumps({"seconds": seconds, "method": method, "iterations": iterations, "V": path + ".V.npy"}))
+    V, seconds, method, iterations = SOLVERS[arguments.solver](P, cost, gamma, tol)
+    values = arguments.mdp + ".V.npy"
+    np.save(values, V)
+    print(json.dumps({"seconds": seconds, "method": method, "iterations": iterations, "V": values}))
+
+
+if __name__ == "__main__":
+    main()
