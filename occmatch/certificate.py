@@ -83,8 +83,9 @@ class Certificate:
             found.append(f"gap: relative {self.relative_gap:.3g}")
             found += [f"{k}: {getattr(self, k):.3g}, {cause}" for k, cause in parts.items()
                       if not getattr(self, k) <= tolerance * scale]  # fmt: skip
-        if self.gap < -max(self.rounding, tolerance * scale):
-            found.append(f"gap: {self.gap:.3g} < 0, so that psi and psi* are not conjugate to each other")
+        least, name = min((self.gap, "gap"), (self.fenchel, "fenchel"))
+        if least < -max(self.rounding, tolerance * scale):
+            found.append(f"{name}: {least:.3g} < 0, so that psi and psi* are not conjugate to each other")
         if not self.rounding <= tolerance * scale:
             found.append(
                 f"rounding: {self.rounding:.3g}, the costs or values are too large for float64 to tell "

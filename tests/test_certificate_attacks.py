@@ -94,3 +94,27 @@ def test_a_cost_beyond_its_range_is_pulled_in_and_bounds_all_the_same(cost):
     proved = enclose(mdp, rho_E, psi, replace(found, cost=np.array([[cost, found.cost[0, 1]]])))
     best = enclose(mdp, rho_E, psi, found)
     assert proved.dual_lower < best.dual_lower <= best.primal_upper
+
+
+def astray(mdp, rho_E, psi, claim):
+    """The claim with a rho between its own and that of one action, where the terms of the gap cancel each other."""
+    there = om.occupancy(mdp, np.tile(np.eye(mdp.A)[0], (mdp.S, 1)))
+    low, high = 0.0, 1.0
+    for _ in range(60):
+        part = (low + high) / 2
+        rho = (1 - part) * claim.rho + part * there
+        found = om.certify(mdp, rho_E, psi, replace(claim, rho=rho, pi=om.policy(rho)))
+        low, high = (low, part) if found.gap > 0 else (part, high)
+    return found
+
+
+def test_a_psi_that_is_too_large_for_its_conjugate_does_not_hide_behind_a_wrong_policy():
+    class Lower(Surrogate):
+        def dual_value(self, c, rho_E, margin=None):
+            return 0.95 * super().dual_value(c, rho_E, margin)
+
+    mdp, rho_E, _ = problem()
+    psi = Lower(LOSSES["logistic"], rho_E)
+    found = astray(mdp, rho_E, psi, om.match(mdp, rho_E, Surrogate(LOSSES["logistic"], rho_E), 0.5))
+    assert abs(found.relative_gap) < 1e-12 and found.slackness > 0.01
+    assert any(fault.startswith("fenchel") and "not conjugate" in fault for fault in found.faults(1e-3))
