@@ -9,7 +9,7 @@ from corner_mdps import random_policy
 import occmatch as om
 from occmatch.certificate_interval import enclose
 from occmatch.losses import LOSSES, Logistic
-from occmatch.regularisers import Constant, Lipschitz, Surrogate, transition_metric
+from occmatch.regularisers import Constant, Expression, Lipschitz, Surrogate, transition_metric
 
 
 def problem():
@@ -118,3 +118,34 @@ def test_a_psi_that_is_too_large_for_its_conjugate_does_not_hide_behind_a_wrong_
     found = astray(mdp, rho_E, psi, om.match(mdp, rho_E, Surrogate(LOSSES["logistic"], rho_E), 0.5))
     assert abs(found.relative_gap) < 1e-12 and found.slackness > 0.01
     assert any(fault.startswith("fenchel") and "not conjugate" in fault for fault in found.faults(1e-3))
+
+
+def bounded(mdp, small):
+    """Costs of at most `small` in every state but the last, in cvxpy."""
+    import cvxpy as cp
+
+    return Expression(lambda c: (0, [cp.abs(c) <= np.append(np.full(mdp.S - 1, small), 1e9)[:, None]]))
+
+
+def near(mdp, small):
+    """Costs that differ by at most `small` among the first states and in the last, and by 1e9 between these."""
+    last = np.repeat(np.arange(mdp.S) == mdp.S - 1, mdp.A)
+    lengths = np.where(last[:, None] == last, small, 1e9)
+    return Lipschitz(lengths - np.diag(np.diag(lengths)))
+
+
+@pytest.mark.parametrize(("make", "large"), [(bounded, 1e6), (near, 1e8)])
+def test_a_large_cost_where_nobody_goes_is_no_licence_for_the_others(make, large):
+    """Slack of a domain, relative to the largest cost, let pass what made a claim half of a percent off hold."""
+    P = np.zeros((4, 2, 4))
+    P[:3, :, :3] = om.examples.garnet(3, 2, 2, 0.9, np.random.default_rng(1)).P.toarray().reshape(3, 2, 3)
+    P[3, :, 3] = 1.0
+    mdp = om.MDP(P, [0.3, 0.3, 0.4, 0.0], 0.9)
+    rho_E = om.occupancy(mdp, np.tile([0.8, 0.2], (4, 1)))
+    psi, cost = make(mdp, 0.05), np.full(mdp.shape, 0.05)
+    cost[:, 1], cost[3] = 0.0, large
+    assert psi.value(cost) == 0.0
+    cost[0, 0] += 4e-4
+    assert psi.value(cost) == np.inf
+    claim = om.Candidate(rho_E, cost, np.zeros(4), om.policy(rho_E), 1.0, "claim")
+    assert om.certify(mdp, rho_E, psi, claim).dual == -np.inf

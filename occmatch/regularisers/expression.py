@@ -9,13 +9,14 @@ from numbers import Real
 from typing import Any
 
 import numpy as np
+from scipy import sparse
 
 from occmatch import checks
 from occmatch.candidate import NoBestCost
 from occmatch.regularisers.base import Array, Regulariser
 
 FEASIBILITY = 1e-8
-"""Violation of the user's own constraints that counts as the conic solver's rounding."""
+"""Violation of the user's own constraints that counts as the conic solver's rounding, relative to what they compare."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,8 +63,7 @@ class Expression(Regulariser):
             problem = cp.Problem(cp.Minimize(expression), [*constraints, variable == c])
             return float(problem.value) if _solve(problem) in cp.settings.SOLUTION_PRESENT else np.inf
         variable.value = np.asarray(c, dtype=np.float64)
-        slack = FEASIBILITY * (1 + float(np.abs(c).max()))
-        if any(np.max(k.violation()) > slack for k in constraints):
+        if any(_violated(k) for k in constraints):
             return np.inf
         value = float(np.asarray(expression.value).item())
         return np.inf if np.isnan(value) else value
@@ -100,6 +100,25 @@ class Expression(Regulariser):
         c = cp.Variable(np.shape(x))
         expression, constraints = self.build(c)
         return cp.Problem(cp.Maximize(cp.sum(cp.multiply(x, c)) - expression), constraints), c
+
+
+def _violated(constraint: Any) -> bool:
+    """Whether a constraint of valued variables is missed by more than FEASIBILITY of what it compares.
+
+    Entry by entry where it has two sides: a large cost of one pair is no licence for those of others.
+    """
+    import cvxpy as cp
+
+    sides = [_dense(side.value) for side in constraint.args]
+    if isinstance(constraint, cp.constraints.Inequality | cp.constraints.Equality):
+        size, excess = np.maximum(*np.abs(np.broadcast_arrays(*sides))), constraint.residual
+    else:
+        size, excess = max(np.abs(side).max(initial=0.0) for side in sides), constraint.violation()
+    return bool((_dense(excess) > FEASIBILITY * (1 + size)).any())
+
+
+def _dense(value: Any) -> Array:
+    return np.asarray(value.toarray() if sparse.issparse(value) else value, dtype=np.float64)
 
 
 def _parts(out: Any) -> tuple[Any, list[Any]]:
