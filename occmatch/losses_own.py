@@ -40,7 +40,8 @@ class OwnLoss(Loss):
     """A loss of which a subclass gives `phi`, `dphi` and `d2phi`, elementwise on arrays and tensors alike.
 
     OwnLoss(name, upper): `upper` is the supremum of the costs -phi(m), 0 where phi falls to 0, math.inf where it falls
-    without end. phi must be convex and strictly decreasing (Proposition A.1), which `register_loss` tries out.
+    without end. phi must be convex and strictly decreasing (Proposition A.1), which `register_loss` tries out. Where it
+    is straight around zero psi* has a kink at rho = rho_E, which `match` and `irl` may miss; the certificate tells.
     """
 
     def inverse(self, y: Array) -> Array:

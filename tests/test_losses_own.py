@@ -91,6 +91,51 @@ def test_such_a_loss_is_no_psi_of_the_solvers() -> None:
         om.regularisers.Surrogate(Tilted("tilted", math.inf), np.ones((2, 2)))
 
 
+class Line(OwnLoss):
+    """phi(m) = 1 - 3 m: g = 2, and psi is the constant 2 <rho_E, 1>."""
+
+    def phi(self, m):
+        return 1 - 3 * m
+
+    def dphi(self, m):
+        return 0 * m - 3
+
+    def d2phi(self, m):
+        return 0 * m
+
+
+class Straight(OwnLoss):
+    """3 - m where |m| <= 2, e^(2 - m) above and a cube more below: no curvature at -1, 0 and 1."""
+
+    def phi(self, m):
+        return np.where(m > 2, np.exp(2 - np.maximum(m, 2)), 3 - m) + np.maximum(-m - 2, 0) ** 3
+
+    def dphi(self, m):
+        return -np.exp(2 - np.maximum(m, 2)) - 3 * np.maximum(-m - 2, 0) ** 2
+
+    def d2phi(self, m):
+        return np.where(m > 2, np.exp(2 - np.maximum(m, 2)), 0) + 6 * np.maximum(-m - 2, 0)
+
+
+def test_any_linear_loss_makes_psi_a_constant() -> None:
+    mdp, rng = om.examples.garnet(4, 2, 2, 0.9, np.random.default_rng(0)), np.random.default_rng(1)
+    rho_E, other = (om.occupancy(mdp, rng.dirichlet(np.ones(2), 4)) for _ in range(2))
+    psi = om.regularisers.Surrogate(Line("line", math.inf), rho_E)
+    assert psi.value(rng.random(mdp.shape)) == pytest.approx(20.0)
+    assert psi.divergence(rho_E, rho_E) == pytest.approx(-20.0)
+    assert psi.divergence(other, rho_E) == math.inf
+    for solve in (om.match, om.irl):
+        assert om.certify(mdp, rho_E, psi, solve(mdp, rho_E, psi, 0.5)).holds(1e-9)
+
+
+def test_a_loss_that_is_straight_around_zero_is_not_linear() -> None:
+    rng = np.random.default_rng(0)
+    rho, rho_E = rng.random((2, 4, 3))
+    psi, margins = om.regularisers.Surrogate(Straight("straight", 0.0), rho_E), np.linspace(-20, 20, 40_001)
+    risks = rho[..., None] * psi.loss.phi(margins) + rho_E[..., None] * psi.loss.phi(-margins)
+    assert psi.divergence(rho, rho_E) == pytest.approx(-risks.min(axis=2).sum(), rel=1e-6)  # steps of 1e-3, squared
+
+
 def test_single_precision_ends_too() -> None:
     margins = torch.linspace(-5, 5, 11)
     assert torch.allclose(own(Logistic).inverse(Logistic().phi(margins)), margins, atol=1e-3)

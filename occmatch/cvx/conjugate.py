@@ -71,7 +71,7 @@ def _(regulariser: regularisers.Expression, rho: cp.Expression, rho_E: Array) ->
 def _(regulariser: regularisers.Surrogate, rho: cp.Expression, rho_E: Array) -> Form:
     mass = rho + (regulariser.rho_E - rho_E)
     if regulariser.is_linear:
-        return cp.Constant(0.0), [mass == regulariser.rho_E]
+        return cp.Constant(0.0 - regulariser.level), [mass == regulariser.rho_E]
     return _split(mass, regulariser.rho_E, regulariser.loss.upper, lambda p, q: _negative_risk(regulariser.loss, p, q))
 
 

@@ -79,7 +79,7 @@ def _(regulariser: regularisers.Surrogate, c: cp.Expression, rho_E: Array) -> Fo
     seen = mass > 0
     shift = inner(mass - rho_E, c)
     if regulariser.is_linear:
-        return -inner(rho_E, c), []
+        return -inner(rho_E, c) - regulariser.level, []
     constraints = [] if loss.upper == np.inf or seen.all() else [c[np.nonzero(~seen)] <= loss.upper]
     if not seen.any():
         return shift, constraints

@@ -62,7 +62,7 @@ def analyse(mdp: MDP, rho_E: Array, psi: Regulariser, lam: float) -> Support | U
 
 
 def matches_exactly(psi: Regulariser) -> bool:
-    """Whether psi is zero on all costs, so that rho = rho_E is the only measure with finite psi*."""
+    """Whether psi is constant on all costs, so that rho = rho_E is the only measure with finite psi*."""
     return (isinstance(psi, Constant) and psi.features is None) or (isinstance(psi, Surrogate) and psi.is_linear)
 
 

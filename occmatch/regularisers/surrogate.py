@@ -35,6 +35,10 @@ _INSIDE = 1e-150
 _RARE = 1e-100
 
 
+# Margins at which the slopes of a loss are those at infinity.
+_FAR = np.array([-1e10, 1e10])
+
+
 @dataclass(frozen=True, eq=False)
 class Surrogate(Regulariser):
     """psi_phi of Proposition A.1 for `loss` and the expert's measure rho_E [S, A]."""
@@ -59,8 +63,18 @@ class Surrogate(Regulariser):
 
     @property
     def is_linear(self) -> bool:
-        """phi(m) = -m: g = 0, and psi is constant."""
-        return bool(np.all(self.loss.d2phi(np.array([-1.0, 0.0, 1.0])) == 0))
+        """phi(m) = phi(0) - a m: g = 2 phi(0), and psi is constant.
+
+        The slope of a convex phi rises, and is the same everywhere if it is far out on both sides.
+        """
+        with np.errstate(all="ignore"):
+            left, right = self.loss.dphi(_FAR)
+        return bool(left == right)
+
+    @property
+    def level(self) -> float:
+        """The constant that psi is where phi is linear: 2 phi(0) <rho_E, 1>."""
+        return 2.0 * float(self.loss.phi(np.zeros(1))[0]) * float(self.rho_E.sum())
 
     def best_margin(self, rho: Array, rho_E: Array | None = None) -> Array:
         """argmin_m rho phi(m) + rho_E phi(-m) [S, A]; +-inf where it is not attained."""
@@ -87,7 +101,7 @@ class Surrogate(Regulariser):
         unseen = (mass > 0) & (self.rho_E == 0) & (self.loss.upper == np.inf)
         apart = unreached | unseen
         if self.is_linear:
-            if self._conjugate(mass) == 0:
+            if self._conjugate(mass) < np.inf:
                 return np.zeros_like(mass)
             apart = mass != self.rho_E
         if apart.any():
@@ -166,7 +180,7 @@ class Surrogate(Regulariser):
         if self.is_linear:
             apart = np.abs(mass - self.rho_E).max()
             rounding = solve_rounding(float(self.rho_E.sum())) * max(mass.max(), self.rho_E.max())
-            return 0.0 if apart <= rounding else np.inf
+            return 0.0 - self.level if apart <= rounding else np.inf
         return -float(self.loss.minimum_risk(mass, self.rho_E).sum())
 
     def _mass(self, rho: Array, rho_E: Array | None) -> Array:
