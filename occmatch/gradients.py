@@ -64,7 +64,10 @@ def matching_gradient(mdp: MDP, theta: ArrayLike, rho_E: ArrayLike, psi: CostCla
 
     c* = `psi.best_cost(rho_pi, rho_E)` is held fixed (envelope theorem): a subgradient where c* is not unique.  The
     same formula is the gradient of psi*(rho_pi - rho_E) for any psi; where no cost attains it, psi.best_cost raises.
+    Raises ValueError where psi has no best_cost.
     """
+    if not hasattr(psi, "best_cost"):
+        raise ValueError(f"psi must have best_cost, as a Regulariser does, but is {type(psi).__name__}")
     theta = checks.cost(mdp, theta, "theta")
     rho = occupancy(mdp, softmax(theta))
     best = psi.best_cost(rho, checks.measure(mdp, rho_E, "rho_E"))

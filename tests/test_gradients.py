@@ -109,6 +109,7 @@ def test_extreme_parameters_give_finite_gradients():
         (lambda m, t: gradients.cost_gradient(m, t, t[0]), "cost must have shape (2, 2), but has shape (2,)"),
         (lambda m, t: gradients.saddle_gradient(m, t, t, -1.0), "lam must be at least 0, but is -1"),
         (lambda m, t: gradients.matching_gradient(m, t, t - 1.0, Ball()), "rho_E[0, 0] must be at least 0, but is -1"),
+        (lambda m, t: gradients.matching_gradient(m, t, t, "l2"), "psi must have best_cost, as a Regulariser does"),
     ],
 )
 def test_wrong_arguments_are_named(call, message):
