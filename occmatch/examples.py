@@ -62,6 +62,9 @@ __all__ = [
     "two_state_chain",
 ]
 
+# Entries of the permutations that a garnet of many branches draws at a time: 8 MB.
+_BLOCK = 1_000_000
+
 
 def two_state_chain(fail: float = 0.0, gamma: float = 0.9) -> MDP:
     """Two states; action 0 stays, action 1 moves to the other state but fails with probability `fail`; starts in 0.
@@ -143,7 +146,12 @@ def garnet(S: int, A: int, branching: int, gamma: float, rng: np.random.Generato
 def _distinct(rows: int, k: int, S: int, rng: np.random.Generator) -> np.ndarray:
     """[rows, k] integers below S, distinct within each row: by redrawing rows that collide where that is rare."""
     if k * k > S:
-        return rng.permuted(np.tile(np.arange(S), (rows, 1)), axis=1)[:, :k]
+        # A block of whole permutations at a time: all of them would take S / k times the memory of the kernel.
+        block, to = max(_BLOCK // S, 1), np.empty((rows, k), dtype=np.intp)
+        for first in range(0, rows, block):
+            part = to[first : first + block]
+            part[:] = rng.permuted(np.tile(np.arange(S), (len(part), 1)), axis=1)[:, :k]
+        return to
     drawn = rng.integers(S, size=(rows, k))
     while True:
         drawn.sort(axis=1)

@@ -1,6 +1,7 @@
 """Examples against answers known by hand or from the literature, and tables of Gymnasium."""
 
 import re
+import tracemalloc
 import warnings
 
 import gymnasium
@@ -71,6 +72,17 @@ def test_garnet_has_exactly_its_branching(branching):
     mdp = examples.garnet(30, 3, branching, 0.9, np.random.default_rng(0))
     assert (np.diff(mdp.P.indptr) == branching).all()
     assert np.count_nonzero(mdp.p0) == branching
+
+
+def test_garnet_of_many_branches_takes_little_more_memory_than_its_kernel(monkeypatch):
+    tracemalloc.start()
+    big = examples.garnet(1500, 4, 50, 0.9, np.random.default_rng(0))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert big.P.nnz == 300_000 and peak < 40e6  # 3.6 MB of kernel; all permutations at once took 144
+    whole = examples.garnet(30, 3, 20, 0.9, np.random.default_rng(0))
+    monkeypatch.setattr(examples, "_BLOCK", 70)
+    assert (examples.garnet(30, 3, 20, 0.9, np.random.default_rng(0)).P != whole.P).nnz == 0
 
 
 def test_garnet_depends_on_the_generator_alone():
