@@ -193,10 +193,9 @@ class Claim:
 def read(mdp: MDP, rho_E: FloatArray, psi: Regulariser, candidate: Candidate, lam: float | None) -> Claim:
     """The claim of a candidate; its cost is that of its margin where it holds no other. Raises as `certify` does."""
     if not isinstance(candidate, Candidate):
-        raise TypeError(
-            f"candidate must be a Candidate, but is {type(candidate).__name__}: {getattr(candidate, 'message', '')} "
-            "(members of NotAttained.sequence are candidates)"
-        )
+        message = getattr(candidate, "message", "")  # of a typed failure
+        reason = f": {message} (members of NotAttained.sequence are candidates)" if message else ""
+        raise TypeError(f"candidate must be a Candidate, but is {type(candidate).__name__}{reason}")
     checks.explicit(mdp)
     lam = checks.lam(candidate.lam if lam is None else lam)
     rho_E = checks.measure(mdp, rho_E, "rho_E")

@@ -121,8 +121,10 @@ def plot_pairs(
 def plot_convergence(curves: Mapping[str, Sequence[float]], ax: Axes | None = None, *, label: str = "gap") -> Axes:
     """Positive numbers (gaps, residuals) by iteration on a logarithmic scale, one line for each named sequence.
 
-    Zeros, which a logarithm cannot show, are drawn as a gap in the line.
+    Zeros, which a logarithm cannot show, are drawn as a gap in the line. Raises ValueError for no mapping.
     """
+    if not isinstance(curves, Mapping):
+        raise ValueError(f"curves must be a mapping of names to sequences, but is {type(curves).__name__}")
     ax = _axes(ax)
     for name, sequence in curves.items():
         values = checks.nonnegative(checks.real_array(sequence, f"curves[{name!r}]"), f"curves[{name!r}]")

@@ -225,6 +225,7 @@ def test_given_axes_are_drawn_on():
             lambda: plots.plot_polytope(examples.two_state_chain(), (0, 1), (0, 1)),
             "x and y must be pairs that vary independently, but (0, 1) and (0, 1) leave a shadow of no area",
         ),
+        (lambda: plots.plot_convergence([1.0, 0.5]), "curves must be a mapping of names to sequences, but is list"),
         (lambda: plots.plot_convergence({"gap": [1.0, -1.0]}), "curves['gap'][1] must be at least 0, but is -1"),
     ],
 )
