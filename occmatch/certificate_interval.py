@@ -54,8 +54,9 @@ def enclose(
 ) -> Enclosure:
     """Proved bounds on the optimum from a candidate's rho, cost and V; the cost of dense linear algebra in S balls.
 
-    Raises ValueError for bad arguments or lam = 0, TypeError for a typed failure in the place of a candidate and for a
-    psi without a closed form (see the module).
+    Infinite where there is none: for a cost that cannot be pulled into the domain, or too few bits.
+    Raises ValueError for bad arguments, lam = 0, or too few bits for the linear solve, TypeError for a typed failure in
+    the place of a candidate and for a psi without a closed form (see the module).
     """
     claim = read(mdp, rho_E, psi, candidate, lam)
     V, lam = claim.V, checks.lam(claim.lam, positive=True)
@@ -115,7 +116,12 @@ class _Balls:
             for a in range(A):
                 for to, probability in self.rows[s * A + a]:
                     system[to][s] -= self.gamma * exact[s * A + a] * probability
-        d = arb_mat(system).solve(arb_mat([[p] for p in self.p0]))
+        try:
+            d = arb_mat(system).solve(arb_mat([[p] for p in self.p0]))
+        except ZeroDivisionError:
+            raise ValueError(
+                f"precision must be enough to tell I - gamma P' from a singular matrix, but is {ctx.prec} bits"
+            ) from None
         return [d[k // A, 0] * exact[k] for k in range(S * A)], exact
 
     def q_value(self, c: list[Ball], V: FloatArray, pair: int) -> Ball:
@@ -145,8 +151,9 @@ def _normalised(weights: list[Ball]) -> list[Ball]:
 
 
 def _up(x: Ball) -> float:
-    return float(np.nextafter(float(x.upper()), np.inf))
+    bound = float(x.upper())
+    return np.inf if np.isnan(bound) else float(np.nextafter(bound, np.inf))  # no number is no bound
 
 
 def _down(x: Ball) -> float:
-    return float(np.nextafter(float(x.lower()), -np.inf))
+    return -_up(-x)

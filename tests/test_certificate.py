@@ -330,3 +330,18 @@ def test_a_proof_where_measures_agree_and_where_features_depend_on_one_another()
     rho_E = om.occupancy(mdp, np.array([[0.3, 0.7], [0.6, 0.4]]))
     psi = om.regularisers.Simplex(np.random.default_rng(0).normal(size=(2, 2, 6)))
     assert enclose(mdp, rho_E, psi, om.match(mdp, rho_E, psi, 0.5)).relative_gap <= 1e-12
+
+
+def test_what_cannot_be_bounded_is_infinite_and_no_nan():
+    mdp = om.examples.two_state_chain(0.1, 0.9)
+    rho_E = om.occupancy(mdp, np.array([[0.3, 0.7], [0.6, 0.4]]))
+    psi = om.regularisers.Simplex()
+    found = om.match(mdp, rho_E, psi, 0.5)
+    outside = enclose(mdp, rho_E, psi, replace(found, cost=np.full(mdp.shape, -0.5)))  # far from the simplex
+    assert outside.dual_lower == -np.inf and outside.gap == outside.relative_gap == np.inf > outside.primal_upper
+    rough = enclose(mdp, rho_E, L2Ball(), om.match(mdp, rho_E, L2Ball(), 1e-3), precision=12)
+    assert not np.isnan([rough.primal_upper, rough.dual_lower, rough.gap, rough.relative_gap, rough.width]).any()
+    with pytest.raises(
+        ValueError, match="precision must be enough to tell I - gamma P' from a singular matrix, but is 2"
+    ):
+        enclose(mdp, rho_E, psi, found, precision=2)
