@@ -35,7 +35,7 @@ from occmatch.candidate import Candidate
 from occmatch.certificate_rounding import dual_rounding, is_indicator, primal_rounding, psi_rounding, steepest
 from occmatch.linear import resolvent
 from occmatch.mdp import MDP
-from occmatch.occupancy import flow_residual, policy
+from occmatch.occupancy import flow_residual, occupancy, policy
 from occmatch.regularisers import Regulariser, Surrogate, fitting, same_expert
 
 FloatArray = checks.FloatArray
@@ -47,9 +47,9 @@ class Certificate:
 
     `gap` = primal - dual = fenchel + slackness + bellman; `relative_gap` = gap / `scale`,
     scale = max(|primal|, |dual|, lam / (1 - gamma)), the last being lam H of a policy with one nat in every state.
-    Without entropy there is <(rho + rho_E) / 2, |c - mean c|> in its place, what the terms that cancel are made of, and
-    |psi*(rho_E)|, what psi* is at a difference as large as the expert's measure, or its mass, where that is 0 or inf:
-    where the expert can be matched, all the others vanish with the optimum (infinite values are left out).
+    Without entropy there is |psi*(rho_E)| in its place, what psi* is at a difference as large as the expert's measure,
+    or where that is 0 or inf the largest for some plain players, or the expert's mass (`_unit`): where the expert can
+    be matched, the others vanish with the optimum. No cost of the claim makes it larger.
     `flow_residual` is (1 - gamma) ||d - p0 - gamma P' rho||_1 of rho as claimed, `moved` = (1 - gamma) ||rho' -
     rho||_1, `turned` = (1 - gamma) ||d' (pi - pi')||_1 of pi as claimed, pi' the policy and d' the visits of rho'; they
     are shares of the whole mass. `rounding` bounds the floating-point error of `gap`, to first order.
@@ -153,8 +153,8 @@ def certify(
     # 0 log 0 = 0, also where the policy is zero.
     slackness = float((feasible * (q_values(mdp, cost, V) - V[:, None])).sum()) + negative_entropy
     gap = primal - dual
-    units = (lam / share,) if lam > 0.0 else _sizes(psi, rho_E, feasible, cost)
-    scale = max(abs(x) for x in (primal, dual, *units) if np.isfinite(x)) or 1.0
+    unit = lam / share if lam > 0.0 else _unit(mdp, psi, rho_E)
+    scale = max(abs(x) for x in (primal, dual, unit) if np.isfinite(x)) or 1.0
     rounding = (
         primal_rounding(mdp, feasible, pi, V - bellman, lam, steepest(psi))
         + psi_rounding(psi, cost, feasible, rho_E, divergence)
@@ -226,17 +226,19 @@ def project(mdp: MDP, rho: FloatArray) -> tuple[FloatArray, FloatArray]:
     return d[:, None] * pi, claimed
 
 
-def _sizes(psi: Regulariser, rho_E: FloatArray, rho: FloatArray, cost: FloatArray) -> tuple[float, ...]:
-    """Units of a gap without entropy: psi* of twice the expert's measure, which has its support, and <(rho + rho_E) /
-    2, |c|> of the cost less its mean, as a constant may be one that psi does not see.
+def _unit(mdp: MDP, psi: Regulariser, rho_E: FloatArray) -> float:
+    """The unit of a gap without entropy: psi* of twice the expert's measure, which has its support, or where that is 0
+    or infinite the largest of players that take actions at random, always the first, and always the last.
 
-    A psi* that is 0 or infinite there has no size; costs of one are the unit then. Where psi* is an indicator they are
-    the only one: any multiple of the cost is as good, and so are many that differ from it by more than a constant.
+    Where none of these has a size either, and where psi* is an indicator, costs of one are the unit. The claim has no
+    part in it: psi may not see constants, of all costs or of those of some pairs, and they may be huge.
     """
     mass = float(rho_E.sum())
     if is_indicator(psi):
-        return (mass,)
-    size = psi.divergence(2.0 * rho_E, rho_E)
-    weights = 0.5 * (rho + rho_E)
-    mean = float((weights * cost).sum() / weights.sum())
-    return size if np.isfinite(size) and size != 0.0 else mass, float((weights * np.abs(cost - mean)).sum())
+        return mass
+    size = abs(psi.divergence(2.0 * rho_E, rho_E))
+    if 0.0 < size < np.inf:
+        return size
+    players = np.full(mdp.A, 1.0 / mdp.A), *np.eye(mdp.A)[[0, -1]]
+    sizes = [abs(psi.divergence(occupancy(mdp, np.tile(pi, (mdp.S, 1))), rho_E)) for pi in players]
+    return max((x for x in sizes if 0.0 < x < np.inf), default=mass)

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from corner_mdps import random_policy
+from scipy import sparse
 
 import occmatch as om
 from occmatch.certificate_interval import enclose
@@ -55,6 +56,30 @@ def test_without_entropy_no_constant_in_the_cost_makes_a_gap_small():
     costs = rng.random(mdp.shape) + 1e9
     claim = om.Candidate(rho_E, costs, np.full(5, 1e10), om.policy(rho_E), 0.0, "any cost")
     assert not om.certify(mdp, rho_E, Constant(), claim).holds(1e-3)
+
+
+def apart(mdp):
+    """Costs that differ by at most 1 within a state, and by anything between states."""
+    return Lipschitz(sparse.kron(sparse.eye_array(mdp.S), np.ones((mdp.A, mdp.A)) - np.eye(mdp.A)))
+
+
+def within(mdp):
+    """A square of the difference of two actions, which sees no constant of a state."""
+    import cvxpy as cp
+
+    return Expression(lambda c: cp.sum_squares(c[:, 0] - c[:, 1]))
+
+
+@pytest.mark.parametrize("make", [apart, within])
+@pytest.mark.parametrize("level", [1.0, 1e4, 1e8])
+def test_without_entropy_no_constants_of_states_make_a_gap_small(make, level):
+    """Whose mean over states is zero: they made the unit of the gap, and a player who does the opposite held."""
+    mdp = om.MDP(np.repeat(np.eye(2)[:, None], 2, axis=1), [0.5, 0.5], 0.9)
+    rho_E, astray = (om.occupancy(mdp, np.array(pi)) for pi in ([[0.7, 0.3], [0.2, 0.8]], [[0.1, 0.9], [0.9, 0.1]]))
+    cost = level * np.array([[1.0, 1.0], [-1.0, -1.0]])
+    claim = om.Candidate(astray, cost, 10 * cost[:, 0], om.policy(astray), 0.0, "astray")
+    assert om.certify(mdp, rho_E, make(mdp), claim).relative_gap > 0.1
+    assert om.certify(mdp, rho_E, make(mdp), om.match(mdp, rho_E, make(mdp), 0.0)).holds()
 
 
 class Namesake(om.OwnLoss):
