@@ -30,8 +30,9 @@ class MatrixFree:
 
     `p0` [S], `gamma` in [0, 1), `A` actions; `terms` is the largest number of next states of one state and action,
     which bounds the rounding of a sweep.  What the two return is only read, and may be a view of their argument or one
-    array filled anew by each call.  Raises ValueError where shapes are wrong, expect(1) is not 1, or the two are
-    not each other's transpose; these are tried on three vectors, so that a mistake in one place may escape.
+    array filled anew by each call.  Raises ValueError where they are no functions, shapes are wrong, expect(1) is not
+    1, or the two are not each other's transpose; these are tried on three vectors, so that a mistake in one place may
+    escape.
     """
 
     expect: Callable[[FloatArray], FloatArray]
@@ -43,6 +44,9 @@ class MatrixFree:
     layout: Layout | None = None
 
     def __post_init__(self) -> None:
+        for name in ("expect", "flow"):
+            if not callable(getattr(self, name)):
+                raise ValueError(f"{name} must be a function, but is {type(getattr(self, name)).__name__}")
         initial = checks.real_array(self.p0, "p0")
         if initial.ndim != 1:
             raise ValueError(f"p0 must have shape (S,), but has shape {initial.shape}")

@@ -90,6 +90,7 @@ def value(mdp: RationalMDP, pi: fmpq_mat, cost: fmpq_mat) -> fmpq_mat:
 
 def policy(rho: fmpq_mat) -> fmpq_mat:
     """pi_rho [S, A] = rho(s, a) / sum_a' rho(s, a'), uniform where the row is zero."""
+    _check_exact(rho, "rho")
     rows, columns = rho.nrows(), rho.ncols()
     sums = _row_sums(rho)
     entries = [rho[s, a] / sums[s] if sums[s] != 0 else fmpq(1, columns) for s in range(rows) for a in range(columns)]
@@ -98,6 +99,7 @@ def policy(rho: fmpq_mat) -> fmpq_mat:
 
 def flow_residual(mdp: RationalMDP, rho: fmpq_mat) -> fmpq_mat:
     """sum_a rho(s, a) - p0(s) - gamma (P' rho)(s) [S, 1]: the zero matrix if and only if the flow equations hold."""
+    _check_shape(mdp, rho, "rho")
     inflow = mdp.P.transpose() * fmpq_mat(mdp.S * mdp.A, 1, rho.entries())
     return fmpq_mat(mdp.S, 1, _row_sums(rho)) - mdp.p0 - mdp.gamma * inflow
 
@@ -117,8 +119,16 @@ def _system(mdp: RationalMDP, pi: fmpq_mat) -> fmpq_mat:
 
 
 def _check_shape(mdp: RationalMDP, x: fmpq_mat, name: str) -> None:
+    if not isinstance(mdp, RationalMDP):
+        raise ValueError(f"mdp must be a RationalMDP, as rational_mdp makes it, but is {type(mdp).__name__}")
+    _check_exact(x, name)
     if (x.nrows(), x.ncols()) != (mdp.S, mdp.A):
         raise ValueError(f"{name} must have shape {(mdp.S, mdp.A)}, but has shape {(x.nrows(), x.ncols())}")
+
+
+def _check_exact(x: fmpq_mat, name: str) -> None:
+    if not isinstance(x, fmpq_mat):
+        raise ValueError(f"{name} must be a matrix of rationals, as to_rational makes it, but is {type(x).__name__}")
 
 
 def _check_policy(mdp: RationalMDP, pi: fmpq_mat) -> None:

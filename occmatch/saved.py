@@ -47,7 +47,8 @@ def save(path: str | Path, thing: MDP | RL | Candidate) -> None:
 def load_mdp(path: str | Path) -> MDP:
     """The MDP that `save` wrote.  Raises ValueError for a file that holds none, FileNotFoundError for no file."""
     data = _read(Path(path), "mdp")
-    data_, indices, indptr = (_array(path, data, f"P_{part}", 1) for part in ("data", "indices", "indptr"))
+    data_ = _array(path, data, "P_data", 1)
+    indices, indptr = (_array(path, data, f"P_{part}", 1, "iu") for part in ("indices", "indptr"))
     p0 = _array(path, data, "p0", 1)
     places = None
     if "cells" in data or "moves" in data:

@@ -75,6 +75,7 @@ def test_a_system_that_stalls_raises_with_causes_and_the_best_vector(monkeypatch
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
+        ({"flow": np.eye(63)}, "flow must be a function, but is ndarray"),
         ({"expect": lambda V: np.zeros((63, 3))}, "expect(1) must have shape (63, 4), but has shape (63, 3)"),
         ({"expect": lambda V: 0.5 * np.ones((63, 4))}, "expect(1)[0, 0] must be 1, as probabilities sum to 1"),
         ({"flow": lambda rho: rho.sum(axis=1)}, "flow must be the transpose of expect, but <rho, expect(V)> is"),

@@ -87,6 +87,7 @@ def written(path, **arrays):
         ({"p0": np.full(16, np.nan)}, "must hold an MDP, but p0[0] must be finite, but is nan"),
         ({"gamma": np.asarray(1.5)}, "must hold an MDP, but gamma must lie in [0, 1), but is 1.5"),
         ({"P_indices": np.full(240, 99)}, "must hold an MDP, but "),
+        ({"P_indices": np.full(240, 0.5)}, "P_indices must have 1 dimensions and numbers or text as `save` writes"),
         ({"P_data": np.full(240, -1.0)}, "must hold an MDP, but P[0, 0] must be a probability distribution"),
         ({"cells": np.zeros((3, 2), dtype=int)}, "must hold an MDP, but layout must have one cell a state"),
     ],
