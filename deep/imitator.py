@@ -27,7 +27,7 @@ from deep.config import GailConfig
 from deep.costs import Side
 from deep.learner import Learner, adam_state, below, load_adam_state, torch_generator
 from deep.nets import GaussianPolicy, Policy
-from deep.pairs import absorbing_share, digest, expert_pairs
+from deep.pairs import absorbing_share, digest, thinned, trajectories
 from deep.rollout import Batch
 from deep.run import Metrics
 from occmatch.losses import LOSSES
@@ -49,7 +49,7 @@ class Imitator:
 
     def __init__(self, config: GailConfig) -> None:
         config_limits.check(config)
-        # Independent streams; the first is that of expert_pairs, the fourth that of bc.CLONING.
+        # Independent streams; the first is that of deep.pairs, the fourth that of bc.CLONING.
         _, physics, learner, cloning, fitting, weights = np.random.SeedSequence(config.seed).spawn(6)
         self.config = config
         simulator = envs.make(
@@ -60,7 +60,8 @@ class Imitator:
             stagger=True,
         )
         self.spec = simulator.spec
-        self.pairs = expert_pairs(config, self.spec)
+        whole, drawing = trajectories(config, self.spec)
+        self.pairs = thinned(config, whole, drawing)
         self.learner = Learner(simulator, config.learner, learner)
         self.policy = self.learner.policy
         self.policy.normaliser.update(self.pairs.obs)
@@ -83,7 +84,7 @@ class Imitator:
         )
         self.margin = self.player.margin
         self.margin.normaliser.update(self.margin.continuous(self.pairs.obs, self.pairs.acts))
-        self.share = absorbing_share(self.pairs, self.spec) if config.absorbing else 0.0
+        self.share = absorbing_share(whole, self.spec) if config.absorbing else 0.0
         self._expert_rows: Tensor | None = None
         self.average = Averaged(self.policy, config.average)
         self._expert_x = self.policy.normaliser(self.pairs.obs)

@@ -27,6 +27,11 @@ class Choice(Protocol):
 
 def expert_pairs(config: Choice, spec: envs.EnvSpec) -> Demos:
     """The demonstrations of a run: config.trajectories of the file, every config.subsample-th pair."""
+    return thinned(config, *trajectories(config, spec))
+
+
+def trajectories(config: Choice, spec: envs.EnvSpec) -> tuple[Demos, np.random.Generator]:
+    """config.trajectories of the file as it holds them, and the generator that `thinned` goes on with."""
     path = config.demos or demos.bundled(config.env)
     if path is None:
         raise ValueError(f"demos must name a file, because {config.env} has no bundled demonstrations")
@@ -45,8 +50,12 @@ def expert_pairs(config: Choice, spec: envs.EnvSpec) -> Demos:
     if not 1 <= config.trajectories <= data.episodes:
         raise ValueError(f"trajectories must be in 1..{data.episodes}, as {path} holds, but is {config.trajectories}")
     rng = np.random.default_rng(np.random.SeedSequence(config.seed).spawn(1)[0])
-    chosen = demos.take(data, config.trajectories, rng)
-    every = config.subsample // kept
+    return demos.take(data, config.trajectories, rng), rng
+
+
+def thinned(config: Choice, chosen: Demos, rng: np.random.Generator) -> Demos:
+    """Every config.subsample-th pair of what `trajectories` gave."""
+    every = config.subsample // int(chosen.metadata.get("subsample", 1))
     return demos.subsample(chosen, every, rng) if every > 1 else chosen
 
 
@@ -62,7 +71,8 @@ def absorbing_share(pairs: Demos, spec: envs.EnvSpec) -> float:
     """Share of the occupancy, over what the clock would record of an episode, that lies after termination.
 
     Where only every k-th pair was kept, from an offset that all k are as likely for, the last one kept is followed by
-    0 to k - 1 more, (k - 1) / 2 of them on average.
+    0 to k - 1 more, (k - 1) / 2 of them on average. An episode of fewer than k pairs, of which one is kept, is taken
+    for too long by that, and its length cannot be told any more: hence `trajectories` before `thinned`.
     """
     if pairs.terminated is None:
         raise ValueError("absorbing must be off for demonstrations that do not say which episodes terminated")

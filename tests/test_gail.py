@@ -248,3 +248,16 @@ def test_an_end_is_worth_the_absorbing_reward_for_the_rest_of_the_horizon(gamma:
     left = imitator.spec.horizon - 1 - batch.elapsed[batch.terminated]
     np.testing.assert_allclose(ends, [after * sum(gamma**k for k in range(n)) for n in left], rtol=1e-6)
     imitator.close()
+
+
+def test_the_experts_absorbing_share_is_that_of_the_episodes_before_they_are_thinned(tmp_path: Path) -> None:
+    """Of an episode shorter than the factor one pair is kept, whatever its length: that must be taken before."""
+    lengths, rng = np.array([3, 5, 4]), np.random.default_rng(0)
+    n = int(lengths.sum())
+    whole = demos.Demos(rng.normal(size=(n, 4)), rng.integers(2, size=n), lengths, terminated=np.ones(3, bool))
+    demos.save(tmp_path / "short.npz", whole)
+    config = dataclasses.replace(gail_defaults(TASK), demos=tmp_path / "short.npz", trajectories=3, subsample=20)
+    imitator = Imitator(dataclasses.replace(config, absorbing=True, bc_init=False, threads=1))
+    imitator.close()
+    assert imitator.pairs.lengths.tolist() == [1, 1, 1]
+    assert imitator.share == pytest.approx(1 - lengths.mean() / imitator.spec.horizon)
