@@ -59,7 +59,8 @@ def check(exported: Exported, run: Callable[[np.ndarray], np.ndarray]) -> float:
     if exported.spec.discrete:
         difference, allowed = float((expected != found).mean()), 0.01
     else:
-        spread, size = max(expected.std(), 1e-6), float(np.abs(expected).max())
+        size = float(np.abs(expected).max())
+        spread = max(expected.std(), ROUNDING * size, np.finfo(np.float64).tiny)
         difference = float(np.abs(expected - found).max()) / spread
         allowed = 1e-3 + ROUNDING * size / spread
     if not difference <= allowed:

@@ -20,6 +20,8 @@ from deep import backprop
 from deep.envs import EnvSpec
 
 CLIP = 10.0  # standardised inputs beyond this many deviations carry no more information for a tanh unit
+ROUNDING = 1e-12  # of a coordinate's size: deviations up to it are those of a constant
+AT_REST = 1e-8  # deviation up to which an input counts as constant too: simulators leave jitter in what rests
 
 
 class Mlp(nn.Sequential):
@@ -60,8 +62,8 @@ class Normaliser(nn.Module):
         # Plain arrays beside the buffers: the rollout calls forward once a step, where a torch call costs more.
         self._mean = self.mean.numpy()
         std = np.sqrt(self.m2.numpy() / max(float(self.count), 1.0))
-        # A constant coordinate (deviation at rounding level) is centred and left unscaled.
-        flat = (float(self.count) < 2) | (std <= np.maximum(1e-12 * np.abs(self._mean), 1e-8))
+        # A constant coordinate is centred and left unscaled.
+        flat = (float(self.count) < 2) | (std <= np.maximum(ROUNDING * np.abs(self._mean), AT_REST))
         self._scale = 1.0 / np.where(flat, 1.0, std)
 
     @property
@@ -225,10 +227,10 @@ class GaussianPolicy(Policy):
         return Gaussian(outputs, self.log_std)
 
     def set_units(self, acts: np.ndarray) -> None:
-        """Express actions in the mean and deviation of acts [N, U]."""
-        std = acts.std(0)
-        self.act_mean.copy_(torch.from_numpy(acts.mean(0)))
-        self.act_std.copy_(torch.from_numpy(np.where(std > 1e-6, std, 1.0)))
+        """Express actions in the mean and deviation of acts [N, U]; where constant, in their own unit."""
+        mean, std = acts.mean(0), acts.std(0)
+        self.act_mean.copy_(torch.from_numpy(mean))
+        self.act_std.copy_(torch.from_numpy(np.where(std > ROUNDING * np.abs(mean), std, 1.0)))
 
     def encode(self, acts: np.ndarray) -> Tensor:
         return torch.from_numpy(((acts - self.act_mean.numpy()) / self.act_std.numpy()).astype(np.float32))

@@ -118,6 +118,19 @@ def test_actions_that_hardly_vary_differ_by_rounding_alone() -> None:
     assert export_program.check(policy, run) > 1e-3  # of their spread, and yet the next float32
 
 
+def test_a_program_is_held_to_the_spread_of_actions_however_small() -> None:
+    policy = deep.load(DATA / "Hopper-v4")
+    policy.policy.act_mean *= 1e-9
+    policy.policy.act_std *= 1e-9
+    other = export_program.Program(policy)
+    run = export_onnx.runner(export_onnx.graph(other, {}))
+    assert 1e-8 < export_program.check(policy, run) < 1e-4  # float32 keeps seven digits, and a net loses some
+    other.act_mean += 1e-11
+    run = export_onnx.runner(export_onnx.graph(other, {}))
+    with pytest.raises(ValueError, match="the exported program must act like the policy, but differs by"):
+        export_program.check(policy, run)
+
+
 @pytest.mark.parametrize("source", ["Hopper-v4", "CartPole-v0"])
 def test_a_program_that_acts_otherwise_is_refused(source: str) -> None:
     policy = deep.load(DATA / source)

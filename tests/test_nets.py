@@ -93,6 +93,17 @@ def test_action_units_are_undone_by_decoding() -> None:
     np.testing.assert_allclose(policy.decode(encoded), acts, rtol=1e-6, atol=1e-6)
 
 
+@pytest.mark.parametrize("size", [1e-9, 1.0, 1e9])
+def test_small_actions_have_units_and_constant_ones_none(size: float) -> None:
+    policy = make_policy(BOX, (8,), 0.0, generator())
+    assert isinstance(policy, GaussianPolicy)
+    acts = size * np.random.default_rng(0).normal(size=(200, 2))
+    acts[:, 1] = size * np.where(np.arange(200) % 2, 0.3, 0.1 + 0.2)  # two roundings of one number
+    assert acts[:, 1].std() > 0
+    policy.set_units(acts)
+    np.testing.assert_allclose(policy.act_std.numpy(), [acts[:, 0].std(), 1.0], rtol=1e-12)
+
+
 def test_weights_come_from_the_generator_alone() -> None:
     torch.manual_seed(0)
     a = make_policy(BOX, (8,), 0.0, generator(3))
