@@ -12,6 +12,7 @@ from deep.sweep_lines import Line
 
 SEEDS = {"gail": 5}  # training seeds that a cell should have at least
 OTHERWISE = 3
+WORDS = {10: "ten"}
 NAMES = {"gail": "GAIL", "bc": "cloning", "fem": "FEM", "gtal": "GTAL"}
 TENTH = 0.1  # of the paper's environment steps
 ROUNDING = 0.0005  # half of the last digit printed: a cell falls short where its difference prints as negative
@@ -33,7 +34,7 @@ this page and `table.csv` and fails on any difference. Do not edit.
   `config.average` of each line says.
 - GAIL, FEM and GTAL share one loop, with the same environment steps; cloning is maximum likelihood with early stopping
   on held-out pairs.
-- Return of the **stochastic** policy, mean over 50 episodes a run; the deterministic one (mean or likeliest action) is
+- Return of the **stochastic** policy, mean over {n} episodes a run; the deterministic one (mean or likeliest action) is
   beside it.
 - **Score**: 0 for uniformly random actions, 1 for the expert, ours by our expert, the paper's by its own. A cell's
   score is the mean over training seeds, with its 95 % percentile bootstrap interval over seeds; with so few seeds such
@@ -95,8 +96,16 @@ def fallen(compared: list[Result]) -> tuple[int, int]:
     return sum(below(r.difference) for r in compared), sum(below(r.deterministic_difference) for r in compared)
 
 
+def episodes(found: list[Result], setting: str, usual: int) -> str:
+    """How many, as a setting of the runs says: one number, or the least and the most; `usual` where no run says so."""
+    counts = {n for r in found for x in r.lines if type(n := x["config"].get(setting)) is int} or {usual}
+    said = [WORDS.get(n, str(n)) for n in (min(counts), max(counts))]
+    return said[0] if len(counts) == 1 else " to ".join(said)
+
+
 def page(found: list[Result], lines: list[Line]) -> str:
     """README.md."""
+    along, closing = episodes(found, "eval_episodes", 10), episodes(found, "final_episodes", 50)
     figures = [
         *["## Figure 1", "", "![Score against trajectories, by task](figure1.png)", ""],
         "Mean score over seeds with its interval; scores below the axis are drawn at its edge. Thin line: the paper's",
@@ -104,11 +113,11 @@ def page(found: list[Result], lines: list[Line]) -> str:
     ]
     curves = ["## Learning curves", "", "![Score against environment steps, by task](learning_curves.png)", ""]
     curves += [
-        "GAIL: median over seeds of ten evaluation episodes (stochastic policy), and the range of the seeds.",
+        f"GAIL: median over seeds of {along} evaluation episodes (stochastic policy), and the range of the seeds.",
         "",
     ]
     parts = [
-        [HEAD.format(count=len(lines))],
+        [HEAD.format(count=len(lines), n=closing)],
         in_short(found),
         figures,
         falls_short(found),

@@ -171,6 +171,18 @@ def test_the_page_says_plainly_what_falls_short_and_what_is_missing() -> None:
     )
 
 
+def test_the_page_counts_episodes_as_the_runs_did() -> None:
+    lines = few()
+    text = report_text.page(results(lines), lines)
+    assert "mean over 50 episodes a run" in text and "of ten evaluation episodes" in text
+    for x in lines:
+        x["config"]["final_episodes"] = 3
+        if x["method"] == "gail":
+            x["config"]["eval_episodes"] = 2 if x["trajectories"] == 4 else 10
+    text = report_text.page(results(lines), lines)
+    assert "mean over 3 episodes a run" in text and "of 2 to ten evaluation episodes" in text
+
+
 def test_settings_in_which_the_methods_of_a_task_differ_are_named() -> None:
     """Those of the loop: a cost of its own, and its place in the grid, are what makes a method or a cell."""
     lines = [line(m, "Hopper-v4", n, s, 900.0) for m in ("gail", "fem", "bc") for n in (4, 11) for s in range(2)]
