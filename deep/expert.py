@@ -154,6 +154,7 @@ def train(config: ExpertConfig, record: Run, console: Console) -> None:
     expert = Expert(config, fresh=checkpoint is None)
     if checkpoint is not None:
         expert.load_state_dict(checkpoint.tensors)
+        run.check_reached(config.steps, expert.env_steps, config.learner.steps * config.learner.simulators)
     # That run may be trained on: which of its checkpoints this one began with is kept.
     record.keep(as_dict(config), **({} if expert.start is None else {"start": expert.start}))
     try:

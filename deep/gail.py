@@ -108,6 +108,7 @@ def execute(config: GailConfig, record: Run, console: Console) -> dict[str, Any]
     checkpoint = record.latest()
     if checkpoint is not None:
         imitator.load_state_dict(checkpoint.tensors)
+        run.check_reached(config.steps, imitator.env_steps, config.learner.steps * config.learner.simulators)
     record.keep(as_dict(config))
     try:
         lines = (

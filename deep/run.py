@@ -210,6 +210,12 @@ def resuming(folder: Path) -> str:
     return shlex.join(["--resume", str(folder), *named])
 
 
+def check_reached(steps: int, taken: int, batch: int) -> None:
+    """ValueError where a resumed run, `taken` steps of `batch` an iteration, would have ended before with `steps`."""
+    if steps <= taken - batch:
+        raise ValueError(f"steps must be above {taken - batch}, since the run has taken {taken}, but is {steps}")
+
+
 class Interrupted(Exception):
     """Ctrl-C came; the checkpoint is written."""
 

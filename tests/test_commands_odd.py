@@ -74,6 +74,18 @@ def test_a_longer_run_stays_longer(tmp_path: Path) -> None:
     assert result["env_steps"] == result["config"]["steps"] == 1200
 
 
+def test_a_run_is_not_resumed_with_fewer_steps_than_it_has_taken(tmp_path: Path) -> None:
+    """An iteration is 400 steps: with 401 and more a run ends at 800, with 400 it would have ended before."""
+    small = ["--learner.simulators", "8", "--learner.batch", "400"]
+    for main, flags in ((gail.main, SMALL), (expert.main, ["--env", TASK, "--threads", "1", *small])):
+        out = tmp_path / main.__module__
+        main([*flags, "--steps", "800", "--out", str(out)])
+        said = fails(main, ["--resume", str(out), "--steps", "400"])
+        assert said == "error: steps must be above 400, since the run has taken 800, but is 400"
+        assert config(out)["steps"] == 800
+        main(["--resume", str(out), "--steps", "401"])
+
+
 def test_paths_with_brackets_and_colons_are_printed_as_they_are(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     out = tmp_path / "a[b][/b]:car:"
     bc.main(["--env", TASK, "--bc.epochs", "2", "--final-episodes", "2", "--out", str(out)])
