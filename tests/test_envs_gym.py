@@ -4,9 +4,11 @@ import gymnasium
 import numpy as np
 import pytest
 from gymnasium.spaces import Box, Dict, Discrete, MultiDiscrete
+from gymnasium.wrappers import ClipAction, TransformAction
 
 from deep import envs
 from deep.envs.quiet import old_tasks
+from deep.evaluate import random_actions
 
 FLAT = Box(-np.inf, np.inf, (2,), np.float32)
 
@@ -186,6 +188,24 @@ def test_a_task_that_is_strict_with_actions_options_and_infos(register_class):
     other = envs.make("Odd-v0", 3, 1)
     other.load_state_dict(sim.state_dict())
     assert np.array_equal(other.obs, sim.obs)
+
+
+def test_a_task_in_a_clip_has_the_bounds_that_it_clips_to(register_class):
+    """ClipAction's own space is unbounded: uniform draws of it were thousands, and nearly all of them clipped."""
+
+    class Clipped(Strict):
+        action_space = Box(-0.5, 2.0, (1,), np.float32)
+
+    sim = envs.make(register_class(lambda: ClipAction(Clipped())), 1, 0)
+    assert sim.spec.act_low.tolist() == [-0.5] and sim.spec.act_high.tolist() == [2.0]
+    before = sim.reset()
+    np.testing.assert_allclose(sim.step(np.array([[7.0]])).obs - before, 0.2, rtol=1e-6)  # clipped by the wrapper alone
+    acts = random_actions(sim.spec)(np.zeros((1000, 1)), np.random.default_rng(0))
+    assert -0.5 <= acts.min() < -0.4 and 1.9 < acts.max() <= 2.0
+    del gymnasium.registry["Odd-v0"]
+    wide = Box(-20, 20, (1,), np.float32)
+    register_class(lambda: TransformAction(ClipAction(Clipped()), lambda a: a / 10, wide))
+    assert envs.spec("Odd-v0").act_low.tolist() == [-20.0]  # a clip counts only where no other space is around it
 
 
 class Spaceless(gymnasium.Env):

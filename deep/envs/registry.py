@@ -13,7 +13,7 @@ import gymnasium
 import numpy as np
 from gymnasium.envs.registration import EnvSpec as EnvSpecOfGymnasium
 from gymnasium.spaces import Box, Dict, Discrete, Tuple
-from gymnasium.wrappers import TimeLimit
+from gymnasium.wrappers import ClipAction, TimeLimit
 
 from deep.envs.base import EnvSpec
 from deep.envs.failures import FAILURES, one_line
@@ -96,8 +96,19 @@ def describe(env_id: str, env: gymnasium.Env) -> EnvSpec:
         )
     if not isinstance(act, Box) or len(act.shape) != 1 or act.dtype.kind != "f":
         raise ValueError(f"{env_id} must have Discrete actions or a flat Box of reals, but has {_brief(act)}")
-    low, high = act.low.astype(np.float64), act.high.astype(np.float64)
+    box = _clipped_to(env)
+    low, high = box.low.astype(np.float64), box.high.astype(np.float64)
     return EnvSpec(env_id, obs.shape[0], False, act.shape[0], low, high, limit, False, act_dtype=str(act.dtype))
+
+
+def _clipped_to(env: gymnasium.Env) -> Box:
+    """The box of actions that make a difference: what a ClipAction clips to, whose own space knows no bounds."""
+    layer = env
+    while isinstance(layer, gymnasium.Wrapper) and layer.action_space == env.action_space:
+        if isinstance(layer, ClipAction):
+            return layer.env.action_space
+        layer = layer.env
+    return env.action_space
 
 
 def _brief(space: gymnasium.Space) -> str:
