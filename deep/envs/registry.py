@@ -12,7 +12,7 @@ import re
 import gymnasium
 import numpy as np
 from gymnasium.envs.registration import EnvSpec as EnvSpecOfGymnasium
-from gymnasium.spaces import Box, Dict, Discrete, Tuple
+from gymnasium.spaces import Box, Dict, Discrete, MultiBinary, MultiDiscrete, Tuple
 from gymnasium.wrappers import ClipAction, TimeLimit
 
 from deep.envs.base import EnvSpec
@@ -83,10 +83,10 @@ def describe(env_id: str, env: gymnasium.Env) -> EnvSpec:
     obs, act = env.observation_space, env.action_space
     if not isinstance(obs, Box) or len(obs.shape) != 1:
         hint = ""
-        if isinstance(obs, Dict | Tuple):
-            hint = " (gymnasium.wrappers.FlattenObservation makes one of it)"
-        elif isinstance(obs, Box) and len(obs.shape) == 3:
+        if isinstance(obs, Box) and len(obs.shape) == 3:
             hint = " (images need a net that this project does not have)"
+        elif isinstance(obs, Box | Dict | Discrete | MultiBinary | MultiDiscrete | Tuple):
+            hint = " (gymnasium.wrappers.FlattenObservation makes one of it)"
         raise ValueError(f"{env_id} must have a flat Box of observations, but has {_brief(obs)}{hint}")
     limit = horizon(env_id, env)
     if isinstance(act, Discrete):
