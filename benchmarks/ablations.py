@@ -22,14 +22,14 @@ import numpy as np
 import tyro
 from rich.console import Console
 
-from deep import demos, stats, sweep_lines
+from deep import stats, sweep_lines
 from deep.cli import main_guard
 from deep.config import GailConfig, gail_defaults
 from deep.config_values import from_dict
 from deep.files import write_atomic
 from deep.result import normalised
 from deep.sweep import command, missing, sweep
-from deep.sweep_grid import Cell, cell, digest
+from deep.sweep_grid import Cell, cell, is_bundled
 from deep.sweep_lines import Line
 from deep.sweep_run import perform
 
@@ -189,12 +189,6 @@ def tables(found: list[Line]) -> str:
     return "\n".join(text)
 
 
-def of_bundled(line: Line) -> bool:
-    """Whether a run had the demonstrations that are bundled now."""
-    bundled = demos.bundled(line["env"])
-    return bundled is not None and line["demos_sha256"] == digest(bundled)
-
-
 def document(found: list[Line]) -> str:
     return f"""# Ablations
 
@@ -203,7 +197,7 @@ training (0 random actions, 1 the expert), interquartile mean over seeds (the me
 bootstrap interval; the probability that a run beats one of the base, with its interval; and the one-sided p-value of
 Wilcoxon's rank-sum test that it does not, which with three seeds against three cannot be below 0.05. With fewer than
 three seeds there is only the score. Every run is a line of [ablations.jsonl](ablations.jsonl) with settings and commit.
-{tables([line for line in found if of_bundled(line)])}
+{tables([line for line in found if is_bundled(line["env"], line["demos_sha256"])])}
 """
 
 

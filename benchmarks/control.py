@@ -38,7 +38,7 @@ from deep.evaluate import random_actions
 from deep.expert import recorded
 from deep.imitator import Imitator
 from deep.result import evaluate_policy
-from deep.sweep_grid import digest
+from deep.sweep_grid import digest, is_bundled
 from deep.sweep_lines import Line
 from deep.sweep_run import code
 
@@ -140,8 +140,7 @@ def of_today(line: Line) -> bool:
 
 def of_bundled(line: Line) -> bool:
     """Whether a run on an expert's demonstrations had those that are bundled now."""
-    bundled = demos.bundled(line["env"])
-    return line["kind"] != "expert" or bundled is None or line["demos_sha256"] == digest(bundled)
+    return line["kind"] != "expert" or is_bundled(line["env"], line["demos_sha256"])
 
 
 def preset(line: Line) -> dict[str, Any]:

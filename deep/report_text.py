@@ -6,17 +6,15 @@ import numpy as np
 
 from deep.report_cells import REPS, Key, Result, expected, generator, unscored
 from deep.report_settings import unlike
+from deep.report_short import differences, fallen, falls_short
+from deep.report_words import NAMES, described, header, name, number, row, scores
 from deep.stats import iqm, probability_of_improvement, stratified_bootstrap
 from deep.sweep_grid import METHODS, TASKS
 from deep.sweep_lines import Line
 
 SEEDS = {"gail": 5}  # training seeds that a cell should have at least
 OTHERWISE = 3
-WORDS = {10: "ten"}
-NAMES = {"gail": "GAIL", "bc": "cloning", "fem": "FEM", "gtal": "GTAL"}
 TENTH = 0.1  # of the paper's environment steps
-ROUNDING = 0.0005  # half of the last digit printed: a cell falls short where its difference prints as negative
-OTHER_CLOCKS = ("Acrobot-v1",)  # 500 steps, where the paper's ended after 200
 
 HEAD = """# Results
 
@@ -59,48 +57,10 @@ training; evaluation is not counted.
 """
 
 
-def number(value: float) -> str:
-    return f"{value:z,.1f}"
-
-
-def signed(value: float) -> str:
-    return f"{value:+.3f}".replace("-0.000", "+0.000")
-
-
-def row(*cells: object) -> str:
-    return "| " + " | ".join(str(c) for c in cells) + " |"
-
-
-def header(*names: str) -> list[str]:
-    return [row(*names), row(*["---"] * len(names))]
-
-
-def name(method: str) -> str:
-    """How a method is called in tables."""
-    base, _, lam = method.partition("_lambda_")
-    return NAMES.get(base, base) + (f", lambda {lam}" if lam else "")
-
-
-def below(difference: float | None) -> bool:
-    """Whether a mean score is below the paper's."""
-    return difference is not None and difference < -ROUNDING
-
-
-def short(result: Result) -> bool:
-    """Whether a cell's mean score is below the paper's, with either kind of policy."""
-    return below(result.difference) or below(result.deterministic_difference)
-
-
-def fallen(compared: list[Result]) -> tuple[int, int]:
-    """How many cells are below the paper's, with the stochastic and with the deterministic policy."""
-    return sum(below(r.difference) for r in compared), sum(below(r.deterministic_difference) for r in compared)
-
-
 def episodes(found: list[Result], setting: str, usual: int) -> str:
     """How many, as a setting of the runs says: one number, or the least and the most; `usual` where no run says so."""
     counts = {n for r in found for x in r.lines if type(n := x["config"].get(setting)) is int} or {usual}
-    said = [WORDS.get(n, str(n)) for n in (min(counts), max(counts))]
-    return said[0] if len(counts) == 1 else " to ".join(said)
+    return " to ".join(str(n) for n in sorted({min(counts), max(counts)}))
 
 
 def page(found: list[Result], lines: list[Line]) -> str:
@@ -167,62 +127,6 @@ def pooled_iqm(tasks: list[np.ndarray]) -> float:
     return iqm(np.concatenate(tasks))
 
 
-def falls_short(found: list[Result]) -> list[str]:
-    """The cells below the paper's, GAIL's first, said plainly."""
-    out = ["## What falls short of the paper", ""]
-    compared = [r for r in found if r.key[1] == "gail" and r.paper is not None]
-    stochastic, deterministic = fallen(compared)
-    mine = [r for r in compared if short(r)]
-    if not compared:
-        out += ["No cell of GAIL has been run.", ""]
-    elif not mine:
-        out += [f"GAIL is at least the paper's in each of the {len(compared)} cells run.", ""]
-    else:
-        counts = f"in {stochastic} with the stochastic policy, in {deterministic} with the deterministic one"
-        out += [f"Of the {len(compared)} cells run, GAIL falls short of the paper's score {counts}:", ""]
-        out += [*_short_table(mine), ""]
-    others = [r for r in found if r.key[1] != "gail" and short(r)]
-    if others:
-        out += ["The other methods are below the paper's runs of them in:", "", *_short_table(others), ""]
-    return out + _with_the_papers_zero(found)
-
-
-def _with_the_papers_zero(found: list[Result]) -> list[str]:
-    """Cells of tasks on another clock than the paper's that are below it on the paper's scale."""
-    out = []
-    for env in OTHER_CLOCKS:
-        own = [(r, r.paper) for r in found if r.key[0] == env and r.paper is not None]
-        low = [
-            f"{name(r.key[1])} with {r.key[2]} ({r.score_with_the_papers_zero:.3f} against {paper.score:.3f})"
-            for r, paper in own
-            if below(r.score_with_the_papers_zero - paper.score)
-        ]
-        if own:
-            zero = f"{env} with the paper's zero, {own[0][1].random:,.0f}, stochastic policies: "
-            out += [zero + (f"below it are {', '.join(low)}." if low else "none is below it."), ""]
-    return out
-
-
-def _short_table(results: list[Result]) -> list[str]:
-    out = header(
-        *("task", "method", "trajectories", "paper's score"),
-        *("stochastic [95 %]", "difference", "deterministic", "difference"),
-    )
-    for r in results:
-        if r.paper is not None:
-            env, method, n = r.key
-            stochastic, deterministic = _differences(r)
-            own = (scores(r), stochastic, f"{r.deterministic_score:.3f}", deterministic)
-            out.append(row(env, name(method), n, f"{r.paper.score:.3f}", *own))
-    return out
-
-
-def _differences(r: Result) -> list[str]:
-    """From the paper's score, of the stochastic and of the deterministic policy; bold where below it."""
-    marks = [("**" if below(d) else "", d) for d in (r.difference, r.deterministic_difference) if d is not None]
-    return [f"{mark}{signed(d)}{mark}" for mark, d in marks]
-
-
 def missing(found: list[Result]) -> list[str]:
     """Cells not run, cells with too few seeds, and cells that took more than a tenth of the paper's steps."""
     have = {r.key: r for r in found}
@@ -252,15 +156,6 @@ def _gap(env: str, method: str, have: dict[Key, Result]) -> str:
     return ", ".join(parts)
 
 
-def described(key: Key) -> str:
-    return f"{name(key[1])} on {key[0]} with {key[2]} " + ("trajectory" if key[2] == 1 else "trajectories")
-
-
-def scores(r: Result) -> str:
-    i = r.interval
-    return f"{i.point:.3f} [{i.low:.3f}, {i.high:.3f}]"
-
-
 def task(env: str, found: list[Result]) -> list[str]:
     """The table of one task."""
     mine = [r for r in found if r.key[0] == env]
@@ -277,7 +172,7 @@ def task(env: str, found: list[Result]) -> list[str]:
         paper = ["", "", "", ""]
         if r.paper is not None:
             theirs = f"{number(r.paper.mean)} ± {number(r.paper.std)}"
-            paper = [theirs, f"{r.paper.score:.3f}", *_differences(r)]
+            paper = [theirs, f"{r.paper.score:.3f}", *differences(r)]
         own = [f"{number(r.returns.mean())} ± {number(r.std)}", scores(r), f"{float(np.median(r.scores)):.3f}"]
         own += [number(r.mean("return_deterministic_mean")), f"{r.deterministic_score:.3f}"]
         steps = f"{r.env_steps:,}" if r.env_steps else ""

@@ -108,6 +108,12 @@ def completed(method: str, config: dict[str, Any]) -> dict[str, Any]:
         return config
 
 
+def is_bundled(env: str, demonstrations: str | None) -> bool:
+    """Whether a digest is that of the demonstrations that are bundled for a task now."""
+    path = demos.bundled(env)
+    return path is not None and demonstrations == digest(path)
+
+
 @cache
 def digest(path: Path) -> str:
     """SHA-256 of a file, or of the files of a folder and their names."""

@@ -10,7 +10,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from deep import report, report_cells, report_csv, report_figures, report_settings, report_text
+from deep import (
+    report,
+    report_cells,
+    report_csv,
+    report_figures,
+    report_settings,
+    report_short,
+    report_text,
+    report_words,
+)
 from deep.config import GailConfig
 from deep.config_values import as_dict, from_dict
 from deep.report_cells import expected, published, results
@@ -113,7 +122,7 @@ def test_lambda_makes_a_method_of_its_own() -> None:
     found = results([line("gail", "Reacher-v4", 4, 0, 900.0, config=config), line("gail", "Reacher-v4", 4, 0, 800.0)])
     assert [r.key[1] for r in found] == ["gail", "gail_lambda_1e-3"]
     assert found[1].paper is not None and found[1].paper.mean == -32.37
-    assert report_text.name("gail_lambda_1e-3") == "GAIL, lambda 1e-3"
+    assert report_words.name("gail_lambda_1e-3") == "GAIL, lambda 1e-3"
 
 
 def test_two_lambdas_are_two_methods_and_need_no_figure_1(tmp_path: Path) -> None:
@@ -174,13 +183,13 @@ def test_the_page_says_plainly_what_falls_short_and_what_is_missing() -> None:
 def test_the_page_counts_episodes_as_the_runs_did() -> None:
     lines = few()
     text = report_text.page(results(lines), lines)
-    assert "mean over 50 episodes a run" in text and "of ten evaluation episodes" in text
+    assert "mean over 50 episodes a run" in text and "of 10 evaluation episodes" in text
     for x in lines:
         x["config"]["final_episodes"] = 3
         if x["method"] == "gail":
             x["config"]["eval_episodes"] = 2 if x["trajectories"] == 4 else 10
     text = report_text.page(results(lines), lines)
-    assert "mean over 3 episodes a run" in text and "of 2 to ten evaluation episodes" in text
+    assert "mean over 3 episodes a run" in text and "of 2 to 10 evaluation episodes" in text
 
 
 def test_settings_in_which_the_methods_of_a_task_differ_are_named() -> None:
@@ -205,7 +214,7 @@ def test_the_page_is_pleased_where_all_is_there(monkeypatch: pytest.MonkeyPatch)
     ]
     found = results(lines)
     assert [r.key for r in found] == expected()
-    text = "\n".join([*report_text.in_short(found), *report_text.falls_short(found), *report_text.missing(found)])
+    text = "\n".join([*report_text.in_short(found), *report_short.falls_short(found), *report_text.missing(found)])
     assert "GAIL is at least the paper's in each of the 34 cells run." in text and "Nothing." in text
     assert f"| GAIL | 34 of 34 | {5 * 34} | 3.000 [3.000, 3.000] |  | 34 of 34 | 34 of 34 |" in text
     assert (
@@ -278,5 +287,5 @@ def test_curves_are_normalised_and_put_on_one_axis() -> None:
 
 
 def test_every_method_has_a_style_and_a_name() -> None:
-    assert set(report_figures.STYLES) == set(report_text.NAMES) == set(METHODS)
+    assert set(report_figures.STYLES) == set(report_words.NAMES) == set(METHODS)
     assert report_cells.place(("Other-v0", "gail", 1)) > report_cells.place(("Humanoid-v4", "gtal", 240))

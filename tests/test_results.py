@@ -7,7 +7,7 @@ from deep.config import GailConfig, task_name
 from deep.config_values import from_dict
 from deep.report import collect, differences, texts
 from deep.report_cells import PAPER, results
-from deep.report_text import OTHER_CLOCKS
+from deep.report_short import OTHER_CLOCKS
 from deep.sweep_grid import TASKS
 
 RESULTS = Path(__file__).parents[1] / "results"
