@@ -38,12 +38,28 @@ class Process(Protocol):
     def A(self) -> int: ...
 
 
+def numbers(x: ArrayLike, name: str) -> FloatArray:
+    """`x` as float64, finite or not, or ValueError where NumPy would have to drop or guess something."""
+    index: tuple[int, ...] = ()
+    try:
+        found = np.asarray(x)
+        if found.dtype.kind in _REAL and not np.ma.is_masked(x):
+            return found.astype(np.float64, copy=False)
+        index, other = _first_other(x, found)
+        if not other:
+            return found.astype(np.float64)
+    except (TypeError, ValueError, OverflowError) as error:
+        other = f"{type(x).__name__}: {error}"
+    wanted = "a real number" if index else "an array of real numbers"
+    raise ValueError(f"{name}{_subscript(index)} must be {wanted}, but is {other}")
+
+
 def real_array(x: ArrayLike, name: str, shape: tuple[int, ...] | None = None) -> FloatArray:
     """`x` as a finite float64 array; with `shape`, of exactly that shape.
 
     Raises ValueError at the first bad entry; text, dates, complex numbers and masked entries are bad ones.
     """
-    array = _floats(x, name)
+    array = numbers(x, name)
     if shape is not None and array.shape != shape:
         raise ValueError(f"{name} must have shape {shape}, but has shape {array.shape}")
     finite = np.isfinite(array)
@@ -208,22 +224,6 @@ def state(S: int, index: int, name: str) -> int:
     if index >= S:
         raise ValueError(f"{name} must be a state in 0 .. {S - 1}, but is {index}")
     return index
-
-
-def _floats(x: ArrayLike, name: str) -> FloatArray:
-    """`x` as float64, or ValueError where NumPy would have to drop or guess something."""
-    index: tuple[int, ...] = ()
-    try:
-        found = np.asarray(x)
-        if found.dtype.kind in _REAL and not np.ma.is_masked(x):
-            return found.astype(np.float64, copy=False)
-        index, other = _first_other(x, found)
-        if not other:
-            return found.astype(np.float64)
-    except (TypeError, ValueError, OverflowError) as error:
-        other = f"{type(x).__name__}: {error}"
-    wanted = "a real number" if index else "an array of real numbers"
-    raise ValueError(f"{name}{_subscript(index)} must be {wanted}, but is {other}")
 
 
 def _first_other(x: ArrayLike, found: np.ndarray) -> tuple[tuple[int, ...], str]:

@@ -28,6 +28,9 @@ Array = np.ndarray
 DOMAIN_RTOL = 1e-11
 """Relative rounding allowed in domain checks: 5e4 ulps, for solves of condition numbers up to about 1e4."""
 
+ARRAYS = ("rho_E", "features", "weight")
+"""Attributes of a psi that have the shape of an MDP: [S, A], or [S, A, K]."""
+
 
 class Regulariser(ABC):
     """A convex regulariser psi of costs [S, A].
@@ -61,11 +64,41 @@ class Regulariser(ABC):
 
     def divergence(self, rho: Array, rho_E: Array) -> float:
         """d_psi(rho, rho_E) = psi*(rho - rho_E) (Eq 8), from the pair where that loses fewer digits."""
-        return self.conjugate(np.asarray(rho) - np.asarray(rho_E))
+        rho, rho_E = self._pair(rho, rho_E)
+        return self.conjugate(rho - rho_E)
 
     def dual_value(self, c: Array, rho_E: Array, margin: Array | None = None) -> float:
         """-<rho_E, c> - psi(c), the part of the IRL dual that depends on psi, without cancellation."""
+        c, rho_E = self._pair(c, rho_E, "c")
         return -float(np.vdot(rho_E, c)) - self.value(c)
+
+    @property
+    def _shape(self) -> tuple[int, ...] | None:
+        """(S, A) of the arrays that psi is made of; None where it fits any MDP."""
+        for name in ARRAYS:
+            if np.ndim(getattr(self, name, None)) >= 2:
+                return np.shape(getattr(self, name))[:2]
+        return None
+
+    def _array(self, x: Array, name: str) -> Array:
+        """x as float64 [S, A] without NaN, of the shape of psi where it has one; ValueError at the first bad entry."""
+        x = checks.numbers(x, name)
+        shape, size = self._shape, getattr(self, "size", x.size)
+        if x.ndim != 2 or x.size != size or shape not in (None, x.shape):
+            form = shape or ("[S, A]" if x.size == size else f"[S, A] with {size} entries")
+            raise ValueError(f"{name} must have shape {form}, but has shape {x.shape}")
+        unknown = np.isnan(x)
+        if unknown.any():
+            s, a = np.argwhere(unknown)[0]
+            raise ValueError(f"{name}[{s}, {a}] must be a number, but is nan")
+        return x
+
+    def _pair(self, x: Array, rho_E: Array, name: str = "rho") -> tuple[Array, Array]:
+        """x and an expert's measure as `_array` takes them, of one shape."""
+        x, rho_E = self._array(x, name), self._array(rho_E, "rho_E")
+        if x.shape != rho_E.shape:
+            raise ValueError(f"{name} must have shape {rho_E.shape}, that of rho_E, but has shape {x.shape}")
+        return x, rho_E
 
     def forbidden(self, rho_E: Array) -> Array:
         """Mask [S, A] of the pairs on which every rho with psi*(rho - rho_E) < inf vanishes."""
@@ -106,19 +139,11 @@ def measure(x: Array, name: str = "rho_E") -> Array:
     return x
 
 
-def shaped(c: Array, rho_E: Array) -> Array:
-    """c as float64, or ValueError where it has another shape than the expert's rho_E; infinite entries are let pass."""
-    c = np.asarray(c, dtype=np.float64)
-    if c.shape != rho_E.shape:
-        raise ValueError(f"c must have shape {rho_E.shape}, but has shape {c.shape}")
-    return c
-
-
 def fitting(mdp: MDP, psi: Any) -> Regulariser:
     """psi itself, or ValueError where it is no regulariser or an array in it has another shape than the MDP's."""
     if not isinstance(psi, Regulariser):
         raise ValueError(f"psi must be a Regulariser, but is {type(psi).__name__}")
-    for name in ("rho_E", "features", "weight"):
+    for name in ARRAYS:
         array = getattr(psi, name, None)
         if array is None or np.ndim(array) < 2:
             continue

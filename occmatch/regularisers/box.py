@@ -19,15 +19,19 @@ class Box(Regulariser):
         object.__setattr__(self, "bound", positive(self.bound, "bound"))
 
     def value(self, c: Array) -> float:
+        c = self._array(c, "c")
         return 0.0 if np.abs(c).max() <= self.bound * (1 + DOMAIN_RTOL) else np.inf
 
     def conjugate(self, x: Array) -> float:
+        x = self._array(x, "x")
         return self.bound * float(np.abs(x).sum())
 
     def best_cost(self, rho: Array, rho_E: Array) -> Array:
-        return self.bound * np.sign(np.asarray(rho) - rho_E)
+        rho, rho_E = self._pair(rho, rho_E)
+        return self.bound * np.sign(rho - rho_E)
 
     def repair(self, c: Array) -> Array:
+        c = self._array(c, "c")
         return np.clip(c, -self.bound, self.bound)
 
     def prox(self, v: Array, step: float) -> Array:

@@ -26,18 +26,22 @@ class Constant(Regulariser):
         object.__setattr__(self, "features", linear.same_size(linear.check(self.features)))
 
     def value(self, c: Array) -> float:
+        c = self._array(c, "c")
         return 0.0 if linear.spans(c, linear.coordinates(self.features, c)[1]) else np.inf
 
     def conjugate(self, x: Array) -> float:
+        x = self._array(x, "x")
         return self._indicator(linear.gaps(self.features, x), linear.gap_rounding(self.features, x))
 
     def divergence(self, rho: Array, rho_E: Array) -> float:
+        rho, rho_E = self._pair(rho, rho_E)
         # Rounding is relative to rho and not to their difference, which may be rounding throughout.
-        gap = linear.gaps(self.features, np.asarray(rho) - rho_E)
+        gap = linear.gaps(self.features, rho - rho_E)
         return self._indicator(gap, linear.gap_rounding(self.features, np.maximum(rho, rho_E), np.sum(rho_E)))
 
     def best_cost(self, rho: Array, rho_E: Array) -> Array:
-        x = np.asarray(rho) - rho_E
+        rho, rho_E = self._pair(rho, rho_E)
+        x = rho - rho_E
         if self.divergence(rho, rho_E) == np.inf:
             gap = linear.gaps(self.features, x)
             ray = linear.combine(self.features, gap / np.abs(gap).max())
@@ -45,6 +49,7 @@ class Constant(Regulariser):
         return np.zeros_like(x)
 
     def repair(self, c: Array) -> Array:
+        c = self._array(c, "c")
         return linear.combine(self.features, linear.coordinates(self.features, c)[0])
 
     def forbidden(self, rho_E: Array) -> Array:

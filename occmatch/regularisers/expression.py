@@ -56,13 +56,14 @@ class Expression(Regulariser):
     def value(self, c: Array) -> float:
         import cvxpy as cp
 
-        variable = cp.Variable(np.shape(c))
+        c = self._array(c, "c")
+        variable = cp.Variable(c.shape)
         expression, constraints = self.build(variable)
         # Auxiliary variables of the user's own would have no value: minimise over them with c held fixed.
         if any(v.id != variable.id for part in (expression, *constraints) for v in part.variables()):
             problem = cp.Problem(cp.Minimize(expression), [*constraints, variable == c])
             return float(problem.value) if _solve(problem) in cp.settings.SOLUTION_PRESENT else np.inf
-        variable.value = np.asarray(c, dtype=np.float64)
+        variable.value = c
         if any(_violated(k) for k in constraints):
             return np.inf
         value = float(np.asarray(expression.value).item())
@@ -71,6 +72,7 @@ class Expression(Regulariser):
     def conjugate(self, x: Array) -> float:
         import cvxpy as cp
 
+        x = self._array(x, "x")
         problem, _ = self._supremum(x)
         status = _solve(problem)
         return float(problem.value) if status in cp.settings.SOLUTION_PRESENT else np.inf
@@ -78,7 +80,8 @@ class Expression(Regulariser):
     def best_cost(self, rho: Array, rho_E: Array) -> Array:
         import cvxpy as cp
 
-        x = np.asarray(rho, dtype=np.float64) - rho_E
+        rho, rho_E = self._pair(rho, rho_E)
+        x = rho - rho_E
         problem, c = self._supremum(x)
         status = _solve(problem)
         if status not in cp.settings.SOLUTION_PRESENT:
@@ -88,11 +91,12 @@ class Expression(Regulariser):
     def repair(self, c: Array) -> Array:
         import cvxpy as cp
 
+        c = self._array(c, "c")
         if self.value(c) < np.inf:
-            return np.asarray(c)
-        variable = cp.Variable(np.shape(c))
+            return c
+        variable = cp.Variable(c.shape)
         problem = cp.Problem(cp.Minimize(cp.sum_squares(variable - c)), self.build(variable)[1])
-        return np.asarray(variable.value) if _solve(problem) in cp.settings.SOLUTION_PRESENT else np.asarray(c)
+        return np.asarray(variable.value) if _solve(problem) in cp.settings.SOLUTION_PRESENT else c
 
     def _supremum(self, x: Array) -> tuple[Any, Any]:
         import cvxpy as cp

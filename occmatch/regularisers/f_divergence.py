@@ -22,7 +22,6 @@ from occmatch.regularisers.base import (
     mass_in_excess,
     measure,
     monotone_root,
-    shaped,
 )
 from occmatch.regularisers.generators import GENERATORS, Generator
 
@@ -48,11 +47,11 @@ class FDivergence(Regulariser):
         return self.name != "tv"
 
     def value(self, c: Array) -> float:
-        c = shaped(c, self.rho_E)
+        c = self._array(c, "c")
         return -self._lower_terms(c) - float(np.vdot(self.rho_E, c))
 
     def conjugate(self, x: Array) -> float:
-        return self._conjugate(mass_in_excess(np.asarray(x, dtype=np.float64), self.rho_E))
+        return self._conjugate(mass_in_excess(self._array(x, "x"), self.rho_E))
 
     def divergence(self, rho: Array, rho_E: Array) -> float:
         return self._conjugate(self._mass(rho, rho_E))
@@ -71,11 +70,12 @@ class FDivergence(Regulariser):
         return c
 
     def dual_value(self, c: Array, rho_E: Array, margin: Array | None = None) -> float:
-        c = np.asarray(c, dtype=np.float64)
+        c, rho_E = self._pair(c, rho_E, "c")
         shift = 0.0 if np.array_equal(rho_E, self.rho_E) else float(np.vdot(self.rho_E - rho_E, c))
         return shift + self._lower_terms(c)
 
     def repair(self, c: Array) -> Array:
+        c = self._array(c, "c")
         f = self.generator
         closed = (self.rho_E == 0) | (self.name == "tv")  # there f* is finite at the end of its range
         return np.minimum(c, np.where(closed, f.upper, f.inside))
@@ -139,5 +139,5 @@ class FDivergence(Regulariser):
 
     def _mass(self, rho: Array, rho_E: Array) -> Array:
         """The first argument of D_f: rho itself, or rho - rho_E + self.rho_E where the two experts differ."""
-        rho = np.asarray(rho, dtype=np.float64)
+        rho, rho_E = self._pair(rho, rho_E)
         return rho if np.array_equal(rho_E, self.rho_E) else mass_in_excess(rho - rho_E, self.rho_E)

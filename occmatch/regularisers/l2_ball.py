@@ -25,19 +25,23 @@ class L2Ball(Regulariser):
         object.__setattr__(self, "radius", positive(self.radius, "radius"))
 
     def value(self, c: Array) -> float:
+        c = self._array(c, "c")
         w, distance = linear.coordinates(self.features, c)
         inside = linear.spans(c, distance) and np.linalg.norm(w) <= self.radius * (1 + DOMAIN_RTOL)
         return 0.0 if inside else np.inf
 
     def conjugate(self, x: Array) -> float:
+        x = self._array(x, "x")
         return self.radius * float(np.linalg.norm(linear.gaps(self.features, x)))
 
     def best_cost(self, rho: Array, rho_E: Array) -> Array:
-        gap = linear.gaps(self.features, np.asarray(rho) - rho_E)
+        rho, rho_E = self._pair(rho, rho_E)
+        gap = linear.gaps(self.features, rho - rho_E)
         length = np.linalg.norm(gap)
         return linear.combine(self.features, gap * (self.radius / length if length > 0 else 0.0))
 
     def repair(self, c: Array) -> Array:
+        c = self._array(c, "c")
         return linear.combine(self.features, self.prox(linear.coordinates(self.features, c)[0], 1.0))
 
     def prox(self, v: Array, step: float) -> Array:

@@ -43,29 +43,34 @@ class Lipschitz(Regulariser):
         object.__setattr__(self, "size", lengths.shape[0])
 
     def value(self, c: Array) -> float:
-        flat = np.asarray(c, dtype=np.float64).ravel()
+        c = self._array(c, "c")
+        flat = c.ravel()
         ends = flat[self.edges]
         rise = np.abs(ends[:, 0] - ends[:, 1]) - self.lengths
         # Edge by edge: a large cost elsewhere is no licence.
         return 0.0 if (rise <= DOMAIN_RTOL * (1 + np.abs(ends).max(axis=1))).all() else np.inf
 
     def conjugate(self, x: Array) -> float:
-        return self._transport(np.asarray(x, dtype=np.float64), float(np.abs(x).sum()))[0]
+        x = self._array(x, "x")
+        return self._transport(x, float(np.abs(x).sum()))[0]
 
     def divergence(self, rho: Array, rho_E: Array) -> float:
-        return self._transport(np.asarray(rho) - rho_E, float(np.sum(rho) + np.sum(rho_E)))[0]
+        rho, rho_E = self._pair(rho, rho_E)
+        return self._transport(rho - rho_E, float(np.sum(rho) + np.sum(rho_E)))[0]
 
     def best_cost(self, rho: Array, rho_E: Array) -> Array:
-        value, c = self._transport(np.asarray(rho) - rho_E, float(np.sum(rho) + np.sum(rho_E)))
+        rho, rho_E = self._pair(rho, rho_E)
+        value, c = self._transport(rho - rho_E, float(np.sum(rho) + np.sum(rho_E)))
         if value == np.inf:
             raise NoBestCost("rho and rho_E differ in mass on a connected component", c, unbounded=True)
         return c
 
     def repair(self, c: Array) -> Array:
         """The largest Lipschitz function below c (McShane): min_j c_j + distance(i, j)."""
+        c = self._array(c, "c")
         if self.value(c) == 0:
-            return np.asarray(c)
-        flat = np.asarray(c, dtype=np.float64).ravel()
+            return c
+        flat = c.ravel()
         low = flat.min()
         # One virtual source at distance 1 + c_j - low of node j; csgraph reads a stored zero as a missing
         # edge.

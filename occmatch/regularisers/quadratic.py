@@ -48,25 +48,30 @@ class Quadratic(Regulariser):
         return self.features is None
 
     def value(self, c: Array) -> float:
+        c = self._array(c, "c")
         w, distance = linear.coordinates(self.features, c)
         return 0.5 * float((self.weight * w**2).sum()) if linear.spans(c, distance) else np.inf
 
     def conjugate(self, x: Array) -> float:
+        x = self._array(x, "x")
         return 0.5 * float((linear.gaps(self.features, x) ** 2 / self.weight).sum())
 
     def best_cost(self, rho: Array, rho_E: Array) -> Array:
-        return linear.combine(self.features, linear.gaps(self.features, np.asarray(rho) - rho_E) / self.weight)
+        rho, rho_E = self._pair(rho, rho_E)
+        return linear.combine(self.features, linear.gaps(self.features, rho - rho_E) / self.weight)
 
     def repair(self, c: Array) -> Array:
+        c = self._array(c, "c")
         return linear.combine(self.features, linear.coordinates(self.features, c)[0])
 
     def grad(self, rho: Array, rho_E: Array) -> Array:
         self._require_separable()
-        return (np.asarray(rho) - rho_E) / self.weight
+        rho, rho_E = self._pair(rho, rho_E)
+        return (rho - rho_E) / self.weight
 
     def hess_diag(self, rho: Array, rho_E: Array) -> Array:
         self._require_separable()
-        return np.broadcast_to(1 / self.weight, np.shape(rho)).copy()
+        return np.broadcast_to(1 / self.weight, self._pair(rho, rho_E)[0].shape).copy()
 
     def dvalue(self, c: Array) -> Array:
         """psi' in the coordinates of psi: weight * w, [S, A] or [K]."""

@@ -24,19 +24,23 @@ class Simplex(Regulariser):
         object.__setattr__(self, "features", linear.check(self.features))
 
     def value(self, c: Array) -> float:
+        c = self._array(c, "c")
         _, distance = self._weights(c)
         return 0.0 if distance <= 10 * DOMAIN_RTOL * (1 + float(np.abs(c).max())) else np.inf
 
     def conjugate(self, x: Array) -> float:
+        x = self._array(x, "x")
         return float(linear.gaps(self.features, x).max())
 
     def best_cost(self, rho: Array, rho_E: Array) -> Array:
-        gap = linear.gaps(self.features, np.asarray(rho) - rho_E)
+        rho, rho_E = self._pair(rho, rho_E)
+        gap = linear.gaps(self.features, rho - rho_E)
         w = np.zeros(gap.size)
         w[np.argmax(gap)] = 1.0
         return linear.combine(self.features, w.reshape(gap.shape))
 
     def repair(self, c: Array) -> Array:
+        c = self._array(c, "c")
         return linear.combine(self.features, project_simplex(self._weights(c)[0]))
 
     def prox(self, v: Array, step: float) -> Array:

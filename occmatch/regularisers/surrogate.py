@@ -24,7 +24,6 @@ from occmatch.regularisers.base import (
     mass_in_excess,
     measure,
     monotone_root,
-    shaped,
     solve_rounding,
 )
 
@@ -81,7 +80,7 @@ class Surrogate(Regulariser):
         return self.loss.best_margin(self._mass(rho, rho_E), self.rho_E)
 
     def value(self, c: Array) -> float:
-        c = shaped(c, self.rho_E)
+        c = self._array(c, "c")
         if (c > self.loss.upper).any():
             return np.inf
         seen = self.rho_E > 0
@@ -89,7 +88,7 @@ class Surrogate(Regulariser):
             return float(self.rho_E[seen] @ self.loss.g(c[seen]))
 
     def conjugate(self, x: Array) -> float:
-        return self._conjugate(mass_in_excess(np.asarray(x, dtype=np.float64), self.rho_E))
+        return self._conjugate(mass_in_excess(self._array(x, "x"), self.rho_E))
 
     def divergence(self, rho: Array, rho_E: Array) -> float:
         return self._conjugate(self._mass(rho, rho_E))
@@ -114,7 +113,7 @@ class Surrogate(Regulariser):
         return self.loss.cost(margin)
 
     def dual_value(self, c: Array, rho_E: Array, margin: Array | None = None) -> float:
-        c = np.asarray(c, dtype=np.float64)
+        c, rho_E = self._pair(c, rho_E, "c")
         seen = self.rho_E > 0
         if margin is None:
             if (c > self.loss.upper).any() or (c[seen] >= self.loss.upper).any():
@@ -125,8 +124,9 @@ class Surrogate(Regulariser):
         return shift - float(self.rho_E[seen] @ self.loss.phi(-margin[seen]))
 
     def repair(self, c: Array) -> Array:
+        c = self._array(c, "c")
         if self.loss.upper == np.inf:
-            return np.asarray(c)
+            return c
         inside = min(np.nextafter(self.loss.upper, -np.inf), self.loss.upper - _INSIDE)
         return np.minimum(c, np.where(self.rho_E > 0, inside, self.loss.upper))
 
@@ -185,8 +185,8 @@ class Surrogate(Regulariser):
 
     def _mass(self, rho: Array, rho_E: Array | None) -> Array:
         """The first argument of R_phi: rho, or rho - rho_E + self.rho_E where the two experts differ."""
-        rho = np.asarray(rho, dtype=np.float64)
-        return rho if rho_E is None or self._same(rho_E) else mass_in_excess(rho - rho_E, self.rho_E)
+        rho, rho_E = self._pair(rho, self.rho_E if rho_E is None else rho_E)
+        return rho if self._same(rho_E) else mass_in_excess(rho - rho_E, self.rho_E)
 
     def _same(self, rho_E: Array) -> bool:
         return np.array_equal(rho_E, self.rho_E)
