@@ -32,7 +32,7 @@ from scipy.special import xlogy
 from occmatch import checks
 from occmatch.bellman import hard_backup, q_values, soft_backup
 from occmatch.candidate import Candidate
-from occmatch.certificate_rounding import dual_rounding, is_indicator, primal_rounding, psi_rounding, steepest
+from occmatch.certificate_rounding import SOLVED, dual_rounding, is_indicator, primal_rounding, psi_rounding, steepest
 from occmatch.linear import resolvent
 from occmatch.mdp import MDP
 from occmatch.occupancy import flow_residual, occupancy, policy
@@ -52,7 +52,8 @@ class Certificate:
     be matched, the others vanish with the optimum. No cost of the claim makes it larger.
     `flow_residual` is (1 - gamma) ||d - p0 - gamma P' rho||_1 of rho as claimed, `moved` = (1 - gamma) ||rho' -
     rho||_1, `turned` = (1 - gamma) ||d' (pi - pi')||_1 of pi as claimed, pi' the policy and d' the visits of rho'; they
-    are shares of the whole mass. `rounding` bounds the floating-point error of `gap`, to first order.
+    are shares of the whole mass. `rounding` bounds the floating-point error of `gap`, to first order, and
+    where psi and psi* are a solver's numbers (`solved`) its tolerances too.
     """
 
     primal: float
@@ -69,6 +70,7 @@ class Certificate:
     turned: float
     lam: float
     method: str
+    solved: bool = False
 
     def faults(self, tolerance: float = 1e-7) -> tuple[str, ...]:
         """What exceeds `tolerance` (of the gap's scale, or of the mass), with likely causes; () if all is well."""
@@ -87,10 +89,10 @@ class Certificate:
         if least < -max(self.rounding, tolerance * scale):
             found.append(f"{name}: {least:.3g} < 0, so that psi and psi* are not conjugate to each other")
         if not self.rounding <= tolerance * scale:
-            found.append(
-                f"rounding: {self.rounding:.3g}, the costs or values are too large for float64 to tell "
-                "(certificate_interval can)"
-            )
+            cause = "the costs or values are too large for float64 to tell (certificate_interval can)"
+            if self.solved:
+                cause = f"psi and psi* come from a solver, whose tolerances are no finer beside a scale of {scale:.3g}"
+            found.append(f"rounding: {self.rounding:.3g}, {cause}")
         if not self.flow_residual <= tolerance:
             found.append(
                 f"flow_residual: {self.flow_residual:.3g}, rho is no occupancy measure of this MDP "
@@ -175,6 +177,7 @@ def certify(
         turned=share * float((feasible.sum(axis=1)[:, None] * np.abs(claim.pi - pi)).sum()),
         lam=lam,
         method=candidate.method,
+        solved=isinstance(psi, SOLVED),
     )
 
 

@@ -32,6 +32,9 @@ UNIT = 0.5 * np.finfo(np.float64).eps
 # Elementary operations that one summand goes through: log, a product or two, a ratio, each of at most two units.
 _OPERATIONS = 8.0
 
+SOLVED = (Expression, Lipschitz)
+"""Regularisers whose psi or psi* a conic or linear solver computes."""
+
 # Relative accuracy of psi and psi* where a conic or linear solver computes them (its tolerance, taken ten times).
 _SOLVER_RTOL = 1e-9
 

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import cvxpy as cp
 import numpy as np
 import pytest
 from corner_mdps import random_policy
@@ -10,7 +11,7 @@ from flint import arb, ctx
 import occmatch as om
 from occmatch.certificate_balls import DIVERGENCE_ENTRIES, ball
 from occmatch.certificate_interval import enclose
-from occmatch.regularisers import GENERATORS, REGISTERED, Lipschitz, transition_metric
+from occmatch.regularisers import GENERATORS, REGISTERED, Expression, Lipschitz, Quadratic, transition_metric
 
 # A handful of elementary operations, each of two units in the last place; logarithms of masses multiply by up to log m.
 FEW = 16 * np.finfo(float).eps
@@ -107,3 +108,16 @@ def test_rounding_at_a_kink_of_psi_star_is_a_bound() -> None:
     certificate, proved = om.certify(mdp, rho_E, psi, found), enclose(mdp, rho_E, psi, found)
     assert abs(certificate.primal - proved.primal_upper) <= certificate.rounding
     assert certificate.holds()
+
+
+@pytest.mark.parametrize("conic", [True, False])
+def test_rounding_says_whose_it_is(conic: bool) -> None:
+    """Near a small optimum the conic solver's tolerance is what is coarse; intervals have no form for its numbers."""
+    mdp = om.examples.gridworld(3, slip=0.1, gamma=0.9)
+    rho_E = om.occupancy(mdp, om.rl(mdp, om.examples.gridworld_cost(mdp), lam=0.3).pi)
+    psi = Expression(lambda c: cp.sum_squares(c) + cp.sum(cp.abs(c))) if conic else Quadratic()
+    faults = om.certify(mdp, rho_E, psi, om.irl(mdp, rho_E, psi, lam=1e-3)).faults(1e-8 if conic else 1e-17)
+    (fault,) = (f for f in faults if f.startswith("rounding"))
+    solvers = "psi and psi* come from a solver, whose tolerances are no finer beside a scale of 0.0106"
+    floats = "the costs or values are too large for float64 to tell (certificate_interval can)"
+    assert fault.endswith(solvers if conic else floats)
