@@ -65,7 +65,8 @@ def test_a_run_clones_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     ("argv", "words"),
     [
         (["--trajectories", "99"], "trajectories must be in 1..10"),
-        (["--subsample", "3"], "subsample must be a positive multiple of 10"),
+        (["--subsample", "3"], "subsample must be a multiple of 10"),
+        (["--subsample", "0"], "subsample must be at least 1, but is 0"),
         (["--demos", "missing.npz"], "missing.npz"),
         (["--steps", "0"], "steps must be at least 1, but is 0"),
         (["--entropy", "-1"], "entropy must be finite and at least 0, but is -1"),
