@@ -54,7 +54,7 @@ def test_a_run_leaves_what_it_promises(tmp_path: Path, capsys: pytest.CaptureFix
 
 
 def test_a_run_clones_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """For its start and for its closing table; on the Humanoid cloning takes ten seconds and more."""
+    """The same clone is its start and a row of its closing table."""
     begun, clone = [], bc.clone
     monkeypatch.setattr(bc, "clone", lambda *args: (begun.append(args), clone(*args))[1])
     gail.main(["--env", TASK, "--steps", "400", "--out", str(tmp_path / "run"), "--bc.epochs", "5", *SMALL])
