@@ -16,6 +16,7 @@ is geometric (deep.envs.register_table) that is the discounted measure. Steps af
 length of episodes stands beside the distance. deep.distance_kernel holds the second opinion, the kernel's.
 """
 
+import dataclasses
 import math
 from dataclasses import dataclass
 
@@ -53,9 +54,9 @@ class Points:
 
 
 def thinned(data: Demos, most: int, rng: np.random.Generator) -> Demos:
-    """At most about `most` pairs, every k-th of each episode."""
+    """At most about `most` pairs, every k-th of those that there are of each episode, whenever they were recorded."""
     every = -(-len(data.obs) // most)
-    return demos.subsample(data, every, rng) if every > 1 else data
+    return demos.subsample(dataclasses.replace(data, time=None), every, rng) if every > 1 else data
 
 
 def points(spec: EnvSpec, learner: Demos, expert: Demos) -> tuple[Points, Points]:

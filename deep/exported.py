@@ -40,10 +40,10 @@ class Exported:
 
     def act(self, obs: np.ndarray, deterministic: bool = True) -> np.ndarray:
         """Actions [U] or [N, U] (integers, [] or [N], where discrete) at obs [O] or [N, O], as float64: the very
-        numbers of training and evaluation. Raises ValueError for observations of another shape or not finite.
+        numbers of training and evaluation. Raises ValueError for what is no array of observations, of another shape or
+        not finite.
         """
-        obs = np.asarray(obs, dtype=np.float64)
-        spec = self.spec
+        spec, obs = self.spec, _numbers(obs)
         if obs.ndim not in (1, 2) or obs.shape[-1] != spec.obs_dim:
             expected = f"({spec.obs_dim},) or (N, {spec.obs_dim})"
             raise ValueError(f"obs must have shape {expected} for {spec.id}, but has {obs.shape}")
@@ -68,6 +68,17 @@ class Exported:
         the state as it came (the policy has no memory).
         """
         return self.act(obs, deterministic).astype(self.spec.act_dtype), state
+
+
+def _numbers(obs: Any) -> np.ndarray:
+    """Observations as float64; ValueError for a dict, text, or the pair (obs, info) that `reset` returns."""
+    try:
+        found = np.asarray(obs)
+    except ValueError:  # parts of different lengths
+        found = np.empty(0, dtype=object)
+    if found.dtype.kind not in "fiub":
+        raise ValueError(f"obs must be an array of real numbers, but is {' '.join(ascii(obs).split())[:60]}")
+    return found.astype(np.float64, copy=False)
 
 
 def load(folder: str | Path, *, clip: bool = False, seed: int = 0, trust: bool = False) -> Exported:

@@ -6,6 +6,7 @@
 table. The algorithm itself is in deep.imitator.
 """
 
+import dataclasses
 import sys
 import time
 from collections.abc import Iterator
@@ -128,7 +129,7 @@ def validate(config: GailConfig) -> None:
     """Refuse settings that cannot run, before anything is written; touches the files that the run will read."""
     tracking.check(config.wandb)
     recorded(config.env, config.demos)
-    Imitator(config).close()
+    Imitator(dataclasses.replace(config, bc_init=False)).close()  # cloning refuses nothing, and takes its time
 
 
 def main(argv: list[str]) -> None:

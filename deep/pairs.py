@@ -35,6 +35,8 @@ def trajectories(config: Choice, spec: envs.EnvSpec) -> tuple[Demos, np.random.G
     path = config.demos or demos.bundled(config.env)
     if path is None:
         raise ValueError(f"demos must name a file, because {config.env} has no bundled demonstrations")
+    if config.subsample < 1:
+        raise ValueError(f"subsample must be at least 1, but is {config.subsample}")
     data = demos.load(Path(path), spec)
     if config.subsample != 1 and data.uneven:
         raise ValueError(
@@ -42,9 +44,9 @@ def trajectories(config: Choice, spec: envs.EnvSpec) -> tuple[Demos, np.random.G
             f"subsample, but is {config.subsample}"
         )
     kept = int(data.metadata.get("subsample", 1))
-    if config.subsample < 1 or config.subsample % kept:
+    if config.subsample % kept:
         raise ValueError(
-            f"subsample must be a positive multiple of {kept}, because {path} holds every {kept}-th pair already, "
+            f"subsample must be a multiple of {kept}, because {path} holds every {kept}-th pair already, "
             f"but is {config.subsample}"
         )
     if not 1 <= config.trajectories <= data.episodes:

@@ -48,10 +48,14 @@ def acting(pi: np.ndarray) -> Callable[[np.ndarray, np.random.Generator], np.nda
 
 
 def demonstrations(env_id: str, pi: np.ndarray, episodes: int, seed: int) -> Demos:
-    """Whole episodes of a policy pi [S, A] in a registered table."""
+    """Whole episodes of a policy pi [S, A] in a registered table; ValueError where pi is one of another table."""
+    act = acting(pi)
     physics, acts = (np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(2))
-    simulator = envs.make(env_id, min(episodes, AT_ONCE), int(physics.integers(2**31)))
-    found = demos.sample_episodes(acting(pi), simulator, episodes, acts)
+    simulator = envs.make(env_id, max(1, min(episodes, AT_ONCE)), int(physics.integers(2**31)))
+    expected = (simulator.spec.obs_dim, simulator.spec.act_dim)
+    if np.shape(pi) != expected:
+        raise ValueError(f"pi must have shape {expected} for {env_id}, but has {np.shape(pi)}")
+    found = demos.sample_episodes(act, simulator, episodes, acts)
     simulator.close()
     return found
 

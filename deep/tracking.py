@@ -36,7 +36,7 @@ def follow(metrics: Iterable[Metrics], project: str | None, folder: Path, config
         yield from metrics
         return
     path = folder / "wandb.json"
-    known = files.read_json(path)["id"] if path.exists() else None
+    known = _known(path) if path.exists() else None
     try:
         session = library().init(
             project=project, name=folder.name, id=known, resume="allow", dir=str(folder), config=config
@@ -54,3 +54,12 @@ def follow(metrics: Iterable[Metrics], project: str | None, folder: Path, config
             yield m
     finally:
         session.finish()
+
+
+def _known(path: Path) -> str:
+    """The id of the record that a run goes on in."""
+    found = files.read_json(path)
+    name = found.get("id") if isinstance(found, dict) else None
+    if not isinstance(name, str):
+        raise ValueError(f"{path}: expected the record's id under id, but found {ascii(name)[:60]}")
+    return name

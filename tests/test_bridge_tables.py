@@ -124,6 +124,15 @@ def test_no_probability_zero_is_drawn() -> None:
         tabular.acting(np.array([0.5, 0.5]))
 
 
+@pytest.mark.parametrize("shape", [(3, 3), (5, 3), (4, 2)])
+def test_demonstrations_of_a_policy_of_another_table_are_refused(shape: tuple[int, int]) -> None:
+    """States too many and actions too few went unnoticed."""
+    with pytest.raises(ValueError, match=rf"pi must have shape \(4, 3\) for {ENV}, but has \({shape[0]}, {shape[1]}\)"):
+        tabular.demonstrations(ENV, np.full(shape, 1 / shape[1]), 2, 0)
+    with pytest.raises(ValueError, match="episodes must be at least 1, but is 0"):
+        tabular.demonstrations(ENV, PI, 0, 0)
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from deep.demos import DemoError, Demos, __main__, bundled, load, save
+from deep.demos import DemoError, Demos, __main__, bundled, load, save, summary
 
 ENV = "HalfCheetah-v4"
 
@@ -119,6 +119,8 @@ def test_show_of_discrete_actions_without_rewards(tmp_path: Path, capsys: pytest
     rows = shown(path, capsys)
     assert rows["actions"] == "discrete: 1 (75%), 0 (25%)"
     assert rows["return"] == "unknown: no rewards" and rows["ended by the task"] == "unknown"
+    many = summary.table(Demos(np.zeros((10, 1)), np.arange(10), np.array([10])), path)
+    assert next(cell for cell in many.columns[1].cells if "discrete" in str(cell)).endswith(", 7 (10%) and 2 more")
 
 
 def test_show_finds_bundled_demonstrations_by_the_task(

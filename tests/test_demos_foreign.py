@@ -182,6 +182,12 @@ def test_minari_what_does_not_fit_is_named(tmp_path: Path, record: dict, changed
     assert words(minari(tmp_path / "x", record, **changed)).startswith(found)
 
 
+@pytest.mark.parametrize("time", [np.array([0.0, 0.05, 0.1]), np.array([0, 1])])
+def test_minari_infos_of_others_are_passed_over(tmp_path: Path, time: np.ndarray) -> None:
+    """Seconds, or one entry a step: only files from here call the index of a pair infos/time."""
+    assert load(minari(tmp_path / "x", **{"infos/time": time})).time is None
+
+
 def test_minari_files_without_their_folder_are_refused(tmp_path: Path) -> None:
     path = minari(tmp_path / "x") / "data" / "main_data.hdf5"
     assert words(path).startswith("must be read with its folder's metadata.json: name the folder")

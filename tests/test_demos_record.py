@@ -208,7 +208,7 @@ def test_policies_of_stable_baselines3_act_as_its_predict(tmp_path: Path, name: 
     ("args", "words"),
     [
         (("demos.npz",), "env must be given, because demos.npz does not name its task"),
-        (("Nothing-v0",), "env must have a bundled expert, one of"),
+        (("runs/gone",), "source must be a run folder, a zip or a task with a bundled expert, but runs/gone is none"),
         (("nothing", "--env", "Hopper-v4"), "source must be a run folder or a zip where env is given, but nothing"),
         (("empty",), "empty/config.json: expected a JSON file, but there is none"),
     ],

@@ -179,6 +179,15 @@ def test_thinning_keeps_the_episodes() -> None:
     assert thinned(data, 6, rng) is data
 
 
+def test_pairs_left_out_unevenly_are_thinned_all_the_same() -> None:
+    """A run may imitate such demonstrations, and be evaluated: when a pair was recorded is no part of the measure."""
+    rng = np.random.default_rng(4)
+    data = gaussian(0.0, rng, 3, 100)
+    kept = Demos(data.obs, data.acts, data.lengths, time=np.tile(np.arange(100) ** 2, 3))
+    assert kept.uneven
+    assert thinned(kept, 60, rng).lengths.tolist() == [20, 20, 20]
+
+
 def test_too_few_episodes_are_refused() -> None:
     rng = np.random.default_rng(8)
     with pytest.raises(ValueError, match="expert must have at least 3 episodes, but has 2"):

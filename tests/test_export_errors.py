@@ -27,6 +27,10 @@ def test_observations_that_do_not_fit() -> None:
         policy.predict(np.zeros((2, 2, 4)))
     with pytest.raises(ValueError, match=r"obs must be finite, but obs\[1, 2\] is nan"):
         policy.act(np.array([[0.0] * 4, [0, 0, np.nan, 0]]))
+    # A Dict space's, what Gymnasium's reset returns, text, complex numbers, and rows that are no array.
+    for wrong in ({"x": 1.0}, (np.zeros(4), {}), ["1"] * 4, np.zeros(4, complex), [[0.0] * 4, [0.0]]):
+        with pytest.raises(ValueError, match=f"array of real numbers, but is {re.escape(repr(wrong)[:9])}"):
+            policy.act(wrong)
 
 
 def folder(path: Path, record: object) -> Path:

@@ -53,11 +53,20 @@ def test_a_run_leaves_what_it_promises(tmp_path: Path, capsys: pytest.CaptureFix
     assert all(name in printed for name in ("random", "behavioural cloning", "GAIL", "expert", str(out)))
 
 
+def test_a_run_clones_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same clone is its start and a row of its closing table."""
+    begun, clone = [], bc.clone
+    monkeypatch.setattr(bc, "clone", lambda *args: (begun.append(args), clone(*args))[1])
+    gail.main(["--env", TASK, "--steps", "400", "--out", str(tmp_path / "run"), "--bc.epochs", "5", *SMALL])
+    assert len(begun) == 1
+
+
 @pytest.mark.parametrize(
     ("argv", "words"),
     [
         (["--trajectories", "99"], "trajectories must be in 1..10"),
-        (["--subsample", "3"], "subsample must be a positive multiple of 10"),
+        (["--subsample", "3"], "subsample must be a multiple of 10"),
+        (["--subsample", "0"], "subsample must be at least 1, but is 0"),
         (["--demos", "missing.npz"], "missing.npz"),
         (["--steps", "0"], "steps must be at least 1, but is 0"),
         (["--entropy", "-1"], "entropy must be finite and at least 0, but is -1"),

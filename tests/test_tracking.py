@@ -51,6 +51,14 @@ def test_numbers_go_there_and_on_in_the_same_record_when_resumed(sessions: list[
     assert all(s.finished for s in sessions)
 
 
+@pytest.mark.parametrize("content", ["[]", "{}", '{"id": 3}'])
+def test_a_damaged_note_of_the_record_is_named(sessions: list[Session], content: str, tmp_path: Path) -> None:
+    (tmp_path / "wandb.json").write_text(content)
+    with pytest.raises(ValueError, match=r"wandb\.json: expected the record's id under id, but found (None|3)"):
+        list(tracking.follow([], "mine", tmp_path, {}))
+    assert not sessions
+
+
 def test_gail_asks_for_it_and_the_default_does_not(sessions: list[Session], tmp_path: Path) -> None:
     quick = [
         "--env",

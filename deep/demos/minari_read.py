@@ -48,7 +48,8 @@ def read(path: Path) -> Demos:
         raise DemoError(f"data_format must be hdf5 or arrow, but is {ascii(form)[:60]}")
     stored = record.get(OWN)
     own, unknown = unwrap(stored) if isinstance(stored, dict) else (None, set())
-    episodes = _hdf5(folder, Budget(size(folder))) if form == "hdf5" else _arrow(folder, Budget(size(folder)))
+    budget = Budget(size(folder))
+    episodes = _hdf5(folder, budget, own is not None) if form == "hdf5" else _arrow(folder, budget)
     parts = [_check(i, arrays) for i, arrays in enumerate(episodes)]
     if (total := record.get("total_episodes", len(parts))) != len(parts):
         raise DemoError(f"total_episodes must be the number of episodes, {len(parts)}, but is {ascii(total)[:60]}")
@@ -58,7 +59,7 @@ def read(path: Path) -> Demos:
     if len(widths) > 1:
         raise DemoError("episodes must have observations and actions of one width, but they differ")
     start = _start(record)
-    timed = own is not None and all("time" in part for part in parts)
+    timed = all("time" in part for part in parts)
     return Demos(
         np.concatenate([part["observations"][:-1] for part in parts]),
         np.concatenate([_counted(part["actions"], start) for part in parts]),
@@ -100,15 +101,17 @@ def _check(i: int, arrays: Arrays) -> Arrays:
     return arrays
 
 
-def _hdf5(folder: Path, budget: Budget) -> Iterator[Arrays]:
+def _hdf5(folder: Path, budget: Budget, own: bool) -> Iterator[Arrays]:
+    """The arrays of each episode; of a file from here (`own`) also the time of its pairs."""
     from deep.demos.hdf5 import child_group, opened, take, take_all
 
     with opened(_inside(folder / "main_data.hdf5")) as file:
         for i in range(len(file)):
             group = child_group(file, f"episode_{i}")
             arrays = take_all(group, KEYS, budget)
-            if "infos" in group and (time := take(child_group(group, "infos"), "time", OURS, budget)) is not None:
-                arrays["time"] = time
+            if own and "infos" in group:
+                time = take(child_group(group, "infos"), "time", OURS, budget)
+                arrays |= {} if time is None else {"time": time}
             yield arrays
 
 

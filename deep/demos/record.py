@@ -15,7 +15,7 @@ from deep.demos import sb3
 from deep.demos.format import Demos
 from deep.demos.sample import sample_episodes
 from deep.demos.subsample import subsample
-from deep.expert import load_expert
+from deep.expert import load_expert, recorded
 from deep.learner import torch_generator
 
 __all__ = ["Source", "expert_source", "open_source", "record"]
@@ -49,6 +49,8 @@ def open_source(source: str, env: str | None, trust: bool) -> Source:
         return _sb3(path, env, trust)
     if env not in (None, source):
         raise ValueError(f"source must be a run folder or a zip where env is given, but {source} is no such thing")
+    if recorded(source) is None:
+        raise ValueError(f"source must be a run folder, a zip or a task with a bundled expert, but {source} is none")
     return expert_source(source)
 
 

@@ -11,6 +11,8 @@ from deep.demos.format import Demos
 
 __all__ = ["table"]
 
+SHOWN = 8  # of the discrete actions, the most frequent ones
+
 
 def table(demos: Demos, path: Path) -> Table:
     """Episodes, pairs, shapes, lengths, returns and metadata."""
@@ -41,7 +43,9 @@ def _plain(value: object) -> bool:
 
 def _actions(demos: Demos) -> str:
     if demos.discrete:
-        return "discrete: " + ", ".join(f"{a} ({share:.0%})" for a, share in _shares(demos.acts))
+        shares = _shares(demos.acts)
+        rest = f" and {len(shares) - SHOWN} more" if len(shares) > SHOWN else ""
+        return "discrete: " + ", ".join(f"{a} ({share:.0%})" for a, share in shares[:SHOWN]) + rest
     return _numbers(demos.acts)
 
 
@@ -52,7 +56,7 @@ def _numbers(rows: np.ndarray) -> str:
 
 def _shares(acts: np.ndarray) -> list[tuple[int, float]]:
     values, counts = np.unique(acts, return_counts=True)
-    order = np.argsort(-counts, kind="stable")[:8]
+    order = np.argsort(-counts, kind="stable")
     return [(int(values[i]), float(counts[i]) / len(acts)) for i in order]
 
 
