@@ -218,8 +218,9 @@ steps: four trajectories of about 50 pairs each, seeds that did not serve to cho
 over runs. Reached: the first of two evaluations in a row, {request.every:,} steps apart, with a mean over {EPISODES}
 episodes at or above the mark; what is evaluated is the averaged policy that the run would return. Seconds are those of
 training on one thread while one to five other processes shared the two cores, those of plain Walker2d most; the cloning
-start before it, a second or two, is not among them. Final: share of the stochastic expert's return. By `python benchmarks/sample_efficiency.py`; every run
-is a line of [sample_efficiency.jsonl](sample_efficiency.jsonl) with settings, commit and versions.
+start before it, a second or two, is not among them. Final: share of the stochastic expert's return. By
+`python benchmarks/sample_efficiency.py`; every run is a line of [sample_efficiency.jsonl](sample_efficiency.jsonl) with
+settings, commit and versions.
 """
     titles = {False: "The fast preset", True: "Plain GAIL: no cloning start, no cloning term"}
     for plain, title in titles.items():
