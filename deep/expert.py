@@ -8,6 +8,7 @@ An expert is a folder deep/data/<env>: expert.safetensors (weights), expert.json
 and demos.npz (trajectories at the paper's protocol).
 """
 
+import contextlib
 import sys
 from pathlib import Path
 from typing import Any
@@ -150,21 +151,19 @@ def load_expert(env_id: str) -> Policy:
 
 def train(config: ExpertConfig, record: Run, console: Console) -> None:
     """Train in a run folder, from its latest checkpoint if it has one."""
-    checkpoint = record.latest()
-    expert = Expert(config, fresh=checkpoint is None)
-    if checkpoint is not None:
-        expert.load_state_dict(checkpoint.tensors)
-        run.check_reached(config.steps, expert.env_steps, config.learner.steps * config.learner.simulators)
-    # That run may be trained on: which of its checkpoints this one began with is kept.
-    record.keep(as_dict(config), **({} if expert.start is None else {"start": expert.start}))
-    try:
-        loop = run.iterations(record, expert, config.steps, config.checkpoint_every)
-        loop = tracking.follow(loop, config.wandb, record.folder, as_dict(config))
-        for _ in progress.show(loop, f"expert {config.env}", expert.env_steps, config.steps, console):
-            pass
-    finally:
-        expert.learner.close()
-        record.close()
+    with record:
+        checkpoint = record.latest()
+        expert = Expert(config, fresh=checkpoint is None)
+        with contextlib.closing(expert.learner):
+            if checkpoint is not None:
+                expert.load_state_dict(checkpoint.tensors)
+                run.check_reached(config.steps, expert.env_steps, config.learner.steps * config.learner.simulators)
+            # That run may be trained on: which of its checkpoints this one began with is kept.
+            record.keep(as_dict(config), **({} if expert.start is None else {"start": expert.start}))
+            loop = run.iterations(record, expert, config.steps, config.checkpoint_every)
+            loop = tracking.follow(loop, config.wandb, record.folder, as_dict(config))
+            for _ in progress.show(loop, f"expert {config.env}", expert.env_steps, config.steps, console):
+                pass
 
 
 def main(argv: list[str]) -> None:

@@ -1,4 +1,7 @@
-"""Files that are whole or not there: bytes, JSON and tensors, written in one step and read as data."""
+"""Files that are whole or not there: bytes, JSON and tensors, written in one step and read as data.
+
+`hold` keeps a folder to one process.
+"""
 
 import hashlib
 import io
@@ -10,6 +13,29 @@ from typing import Any
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
+
+try:
+    import fcntl
+except ImportError:  # Windows, where nothing is held
+    fcntl = None
+
+
+def hold(folder: Path) -> int | None:
+    """A handle that keeps other processes from holding the folder, until os.close or the end of this one, by a kill
+    too; None where the file system has no locks. Raises BlockingIOError where another process holds it.
+    """
+    if fcntl is None:
+        return None
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(handle)
+        raise
+    except OSError:
+        os.close(handle)
+        return None
+    return handle
 
 
 def write_atomic(path: Path, data: bytes) -> None:

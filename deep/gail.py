@@ -6,6 +6,7 @@
 table. The algorithm itself is in deep.imitator.
 """
 
+import contextlib
 import dataclasses
 import sys
 import time
@@ -105,13 +106,12 @@ def execute(config: GailConfig, record: Run, console: Console) -> dict[str, Any]
         ends = expert["random"]["mean"], expert["stochastic"]["mean"]
     scored = ends is not None and normalised(0.0, *ends) is not None
     began = time.monotonic()
-    imitator = Imitator(config)
-    checkpoint = record.latest()
-    if checkpoint is not None:
-        imitator.load_state_dict(checkpoint.tensors)
-        run.check_reached(config.steps, imitator.env_steps, config.learner.steps * config.learner.simulators)
-    record.keep(as_dict(config))
-    try:
+    with record, contextlib.closing(Imitator(config)) as imitator:
+        checkpoint = record.latest()
+        if checkpoint is not None:
+            imitator.load_state_dict(checkpoint.tensors)
+            run.check_reached(config.steps, imitator.env_steps, config.learner.steps * config.learner.simulators)
+        record.keep(as_dict(config))
         lines = (
             m | {"score": normalised(m["train_return"], *ends)} if scored and "train_return" in m else m
             for m in train(imitator, record)
@@ -120,9 +120,6 @@ def execute(config: GailConfig, record: Run, console: Console) -> dict[str, Any]
         for _ in progress.show(lines, f"{config.method} {config.env}", imitator.env_steps, config.steps, console):
             pass
         return close(imitator, record, time.monotonic() - began, console)
-    finally:
-        imitator.close()
-        record.close()
 
 
 def validate(config: GailConfig) -> None:

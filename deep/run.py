@@ -15,6 +15,7 @@ reads like one that was never interrupted.
 
 import contextlib
 import json
+import os
 import shlex
 import signal
 import sys
@@ -26,7 +27,7 @@ from typing import Any, Protocol
 
 from torch import Tensor
 
-from deep.files import load_tensors, read_json, save_tensors, write_atomic, write_json
+from deep.files import hold, load_tensors, read_json, save_tensors, write_atomic, write_json
 from deep.provenance import commit, versions
 
 Metrics = dict[str, Any]
@@ -68,12 +69,13 @@ class Checkpoint:
 
 
 class Run:
-    """One run folder."""
+    """One run folder; `with` it, what is written there is this process's alone."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._log: Any = None
         self._board: Any = None
+        self._held: int | None = None
 
     @classmethod
     def create(cls, folder: Path, command: str, config: dict[str, Any]) -> "Run":
@@ -101,6 +103,19 @@ class Run:
         if not isinstance(record.get("config"), dict):
             raise ValueError(f"{folder}/config.json: expected the settings under config, but found none")
         return cls(folder), record["config"]
+
+    def __enter__(self) -> "Run":
+        """Keep the folder to this process until `close`; ValueError where another one writes there."""
+        try:
+            self._held = hold(self.folder)
+        except BlockingIOError:
+            raise ValueError(
+                f"resume must be a run that no other process writes to, but {self.folder} is one"
+            ) from None
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
 
     def keep(self, config: dict[str, Any], **more: Any) -> None:
         """Note the configuration that the run goes on with, where resuming changed it, and what else is to be known."""
@@ -173,12 +188,14 @@ class Run:
         return None
 
     def close(self) -> None:
-        """Close the logs, the second also where the first cannot be (a full disk)."""
+        """Let go of the folder and close the logs, the second also where the first cannot be (a full disk)."""
         with contextlib.ExitStack() as stack:
             for log in (self._log, self._board):
                 if log is not None:
                     stack.callback(log.close)
-            self._log = self._board = None
+            if self._held is not None:
+                stack.callback(os.close, self._held)
+            self._log = self._board = self._held = None
 
 
 def _records(folder: Path) -> list[Path]:
