@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import tempfile
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -138,12 +137,13 @@ def _write(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
 
 
 def _read(path: Path, kind: str) -> dict[str, np.ndarray]:
-    try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            data = {name: archive[name] for name in archive.files}
-    except (zipfile.BadZipFile, EOFError, ValueError, AttributeError, TypeError, KeyError) as error:
-        # NumPy says either that the archive is broken or that it would have to unpickle; neither is data of ours.
-        raise ValueError(f"{path} must be an npz archive of plain arrays, but reading it says: {error}") from None
+    with path.open("rb") as file:
+        try:
+            with np.load(file, allow_pickle=False) as archive:
+                data = {name: archive[name] for name in archive.files}
+        except Exception as error:
+            # NumPy would have to unpickle, or the bytes are damaged: its parsers and those of zipfile raise all kinds.
+            raise ValueError(f"{path} must be an npz archive of plain arrays, but reading it says: {error}") from None
     found = str(data.get("kind", "missing"))
     if found != kind:
         raise ValueError(f"{path}: kind must be {kind!r}, but is {found!r}")
@@ -153,7 +153,7 @@ def _read(path: Path, kind: str) -> dict[str, np.ndarray]:
 def _array(path: str | Path, data: Mapping[str, np.ndarray], name: str, ndim: int, kinds: str = "fiu") -> np.ndarray:
     if name not in data:
         raise ValueError(f"{path}: {name} must be an array of {ndim} dimensions, but is missing")
-    array = data[name]
+    array = np.asarray(data[name])  # bytes, where a part of the archive is no array
     if array.ndim != ndim or array.dtype.kind not in kinds:
         raise ValueError(
             f"{path}: {name} must have {ndim} dimensions and numbers or text as `save` writes them, but is "

@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 from dataclasses import replace
+from zipfile import ZipFile
 
 import numpy as np
 import pytest
@@ -114,6 +115,29 @@ def test_what_is_no_archive_is_refused_and_never_unpickled(mdp, tmp_path):
             om.load_mdp(tmp_path / f"{name}.npz")
     with pytest.raises(FileNotFoundError):
         om.load_mdp(tmp_path / "none.npz")
+
+
+def test_damaged_bytes_are_one_line_that_names_the_file(tmp_path):
+    """Every third byte of a small file, one at a time: zipfile has a dozen ways to say that it cannot read."""
+    om.save(tmp_path / "a.npz", examples.puterman())
+    whole, path, refused = (tmp_path / "a.npz").read_bytes(), tmp_path / "b.npz", 0
+    for at in range(0, len(whole), 3):
+        path.write_bytes(whole[:at] + bytes([whole[at] ^ 0xFF]) + whole[at + 1 :])
+        try:
+            om.load_mdp(path)
+        except ValueError as error:
+            refused += 1
+            assert str(path) in str(error) and "\n" not in str(error)
+    assert refused > len(whole) // 6
+
+
+def test_a_part_that_is_no_array_is_refused(tmp_path):
+    om.save(tmp_path / "a.npz", examples.puterman())
+    with ZipFile(tmp_path / "a.npz") as whole, ZipFile(tmp_path / "b.npz", "w") as other:
+        for name in whole.namelist():
+            other.writestr(name, b"hello" if name == "p0.npy" else whole.read(name))
+    with pytest.raises(ValueError, match=re.escape("b.npz: p0 must have 1 dimensions and numbers or text as `save`")):
+        om.load_mdp(tmp_path / "b.npz")
 
 
 def test_answers_of_another_mdp_are_refused(mdp, tmp_path):
