@@ -21,6 +21,9 @@ from occmatch.candidate import Candidate
 from occmatch.matrix_free import AnyMDP
 from occmatch.mdp import MDP, Layout
 
+# Sums of a million shares of one, and quotients by them, are off by less.
+_ROUNDING = 1e-12
+
 __all__ = ["load_candidate", "load_mdp", "load_rl", "save"]
 
 
@@ -44,7 +47,10 @@ def save(path: str | Path, thing: MDP | RL | Candidate) -> None:
 
 
 def load_mdp(path: str | Path) -> MDP:
-    """The MDP that `save` wrote.  Raises ValueError for a file that holds none, FileNotFoundError for no file."""
+    """The MDP that `save` wrote, to the bit.
+
+    Raises ValueError for a file that holds none, FileNotFoundError for no file.
+    """
     data = _read(Path(path), "mdp")
     data_ = _array(path, data, "P_data", 1)
     indices, indptr = (_array(path, data, f"P_{part}", 1, "iu") for part in ("indices", "indptr"))
@@ -56,9 +62,12 @@ def load_mdp(path: str | Path) -> MDP:
         layout = None if places is None else Layout(*places)
         P = csr_array((data_, indices, indptr), shape=(indptr.size - 1, p0.size))
         P.check_format(full_check=True)
-        return MDP(P, p0, float(_array(path, data, "gamma", 0)), layout)
+        mdp = MDP(P, p0, float(_array(path, data, "gamma", 0)), layout)
     except ValueError as error:
         raise ValueError(f"{path} must hold an MDP, but {error}") from None
+    _restore(mdp.P.data, data_)
+    _restore(mdp.p0, p0)
+    return mdp
 
 
 def load_rl(path: str | Path, mdp: AnyMDP) -> RL:
@@ -93,6 +102,14 @@ def load_candidate(path: str | Path) -> Candidate:
         )
     except ValueError as error:
         raise _wrong(path, error) from None
+
+
+def _restore(array: np.ndarray, stored: np.ndarray) -> None:
+    """Take back a division by sums that were one but for rounding: it moved last digits, at each loading anew."""
+    if array.shape == stored.shape and np.allclose(array, stored, rtol=_ROUNDING, atol=0.0):
+        array.setflags(write=True)
+        array[:] = stored
+        array.setflags(write=False)
 
 
 def _tables(path: str | Path, data: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

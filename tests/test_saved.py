@@ -26,7 +26,15 @@ def candidate(mdp, **changes):
     return Candidate(**(values | changes))
 
 
-@pytest.mark.parametrize("make", [lambda: examples.gridworld(3), lambda: examples.puterman()])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: examples.gridworld(3),
+        lambda: examples.puterman(),
+        lambda: examples.gridworld(10),  # the sum of p0 rounds to other than 1, and of the next the sums of P
+        lambda: examples.mountain_car(10),
+    ],
+)
 def test_an_mdp_comes_back_to_the_bit(make, tmp_path):
     mdp = make()
     om.save(tmp_path / "a.npz", mdp)
