@@ -8,9 +8,9 @@ and what was found; arrays go through the same checks as arguments do, so that a
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
+from uuid import uuid4
 
 import numpy as np
 from scipy.sparse import csr_array
@@ -141,15 +141,16 @@ def _mdp_arrays(mdp: MDP) -> dict[str, np.ndarray]:
 
 def _write(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
     """All arrays under a temporary name in the same folder, flushed to the disk, then moved to `path`."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+    # Opened like any other file, so that whoever may read those may read this one: `tempfile` keeps its own private.
+    name = path.with_name(f".{path.name}.{uuid4().hex}.part")
     try:
-        with os.fdopen(handle, "wb") as file:
+        with name.open("xb") as file:
             np.savez(file, **arrays)
             file.flush()
             os.fsync(file.fileno())
         os.replace(name, path)
     except BaseException:
-        Path(name).unlink(missing_ok=True)
+        name.unlink(missing_ok=True)
         raise
 
 

@@ -201,6 +201,15 @@ def test_a_margin_may_be_infinite(mdp, tmp_path):
     assert (om.load_candidate(tmp_path / "c.npz").margin == np.inf).all()
 
 
+def test_a_file_may_be_read_by_whom_the_umask_lets(mdp, tmp_path):
+    umask = os.umask(0o022)
+    try:
+        om.save(tmp_path / "a.npz", mdp)
+    finally:
+        os.umask(umask)
+    assert (tmp_path / "a.npz").stat().st_mode & 0o777 == 0o644
+
+
 def test_an_interrupted_save_keeps_the_old_file(mdp, tmp_path, monkeypatch):
     om.save(tmp_path / "a.npz", mdp)
     before = (tmp_path / "a.npz").read_bytes()
