@@ -21,6 +21,9 @@ from occmatch.linear import resolvent
 from occmatch.mdp import MDP
 from occmatch.occupancy import occupancy
 
+# Below this log pi is cut off, where pi has long been zero: zero times an infinite signal would be NaN.
+_LEAST = -1e300
+
 
 class CostClass(Protocol):
     """A psi that attains its conjugate: the cost that tells rho from rho_E best."""
@@ -84,5 +87,6 @@ def _expected_score(mdp: MDP, theta: FloatArray, signal: FloatArray) -> FloatArr
 
 
 def _log_softmax(theta: FloatArray) -> FloatArray:
-    shifted = theta - theta.max(axis=-1, keepdims=True)
+    with np.errstate(over="ignore"):  # a difference of doubles may be none
+        shifted = np.maximum(theta - theta.max(axis=-1, keepdims=True), _LEAST)
     return shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))

@@ -119,7 +119,8 @@ def from_networkx(graph: MultiDiGraph, gamma: float | None = None) -> MDP:
         if not {"action", "probability"} <= data.keys():
             raise ValueError(f"edge ({u!r}, {v!r}) must have 'action' and 'probability', but has {sorted(data)}")
         action = checks.count(data["action"], f"action of edge ({u!r}, {v!r})", least=0)
-        probability = checks.scalar(data["probability"], f"probability of edge ({u!r}, {v!r})")
+        # Parallel edges are added up, which would hide a negative one.
+        probability = checks.lam(data["probability"], f"probability of edge ({u!r}, {v!r})")
         entries.append((number[u], action, number[v], probability))
     if not entries:
         raise ValueError(f"graph must have edges, but has {len(number)} nodes and none")

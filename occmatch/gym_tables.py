@@ -29,8 +29,8 @@ def from_gymnasium(P: Table, gamma: float, *, p0: ArrayLike, layout: Layout | No
     """The MDP of a table `env.unwrapped.P`, with `p0 = env.unwrapped.initial_state_distrib` [S].
 
     Raises ValueError where states or actions are not numbered 0, 1, ... alike everywhere, a transition has not its four
-    entries, a row is no distribution, or a state that can be reached is entered both by ending the episode and without
-    ending it.
+    entries, a probability is negative, a row is no distribution, or a state that can be reached is entered both by
+    ending the episode and without ending it.
     """
     S, A = _shape(P)
     row, to, weight, _, ended = _columns(P, S)
@@ -95,6 +95,8 @@ def _transitions(entries: Any, S: int, where: str) -> Iterator[tuple[float, int,
         for name, number in (("probabilities", weight), ("rewards", reward)):
             if not isinstance(number, Real) or not isfinite(number):
                 raise ValueError(f"{where} must have finite {name}, but has {number}")
+        if weight < 0.0:  # two transitions to one state are added up, which would hide it
+            raise ValueError(f"{where} must have probabilities of at least 0, but has {weight}")
         yield weight, to, reward, bool(ended)
 
 

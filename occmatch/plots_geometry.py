@@ -62,8 +62,12 @@ def plot_saddle(
         rho_t = rho + t (rho_pi - rho),   c_u = c + u (cost - c),        t and u in [-1, 1].
 
     Convex in t and concave in u; blank where rho_t is no measure or psi infinite. `points` a side, at least 3.
-    Raises ValueError where a shape is wrong or psi is infinite at the candidate.
+    Raises ValueError where a shape is wrong, `found` is a typed failure or has no cost, or psi is infinite there.
     """
+    if not isinstance(found, Candidate) or found.cost is None:
+        what = "one without" if isinstance(found, Candidate) else type(found).__name__
+        raise ValueError(f"found must be a Candidate with a cost, but is {what}")
+    checks.measure(mdp, found.rho, "found.rho")
     rho_E = checks.measure(mdp, rho_E, "rho_E")
     to, cost = occupancy(mdp, checks.policy(mdp, pi)) - found.rho, checks.cost(mdp, cost)
     # An odd number of points: the candidate itself is the middle one.
@@ -92,7 +96,7 @@ def plot_saddle(
 
 def _pair(mdp: MDP, pair: Pair, name: str) -> int:
     """Its place in a measure [S * A]."""
-    s, a = pair
-    if not (0 <= s < mdp.S and 0 <= a < mdp.A):
+    found = checks.integers(pair, name, "2")
+    if found.size != 2 or not (0 <= found[0] < mdp.S and 0 <= found[1] < mdp.A):
         raise ValueError(f"{name} must be a state and an action of the MDP {mdp.shape}, but is {pair}")
-    return s * mdp.A + a
+    return int(found[0]) * mdp.A + int(found[1])

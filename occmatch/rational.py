@@ -47,10 +47,15 @@ def rational_mdp(mdp: MDP, gamma: Fraction | None = None) -> RationalMDP:
     """The MDP whose numbers are those of `mdp` exactly, each row divided by its exact sum.
 
     `gamma` replaces the discount, since Fraction(9, 10) is meant more often than the double nearest to 0.9.
+    Raises ValueError where it is no rational number in [0, 1).
     """
     checks.explicit(mdp)
-    discount = Fraction(mdp.gamma) if gamma is None else Fraction(gamma)
-    checks.discount(float(discount))
+    try:
+        discount = Fraction(mdp.gamma if gamma is None else gamma)
+    except (TypeError, ValueError, ArithmeticError):
+        raise ValueError(f"gamma must be a rational number, but is {gamma!r}") from None
+    if not 0 <= discount < 1:
+        raise ValueError(f"gamma must lie in [0, 1), but is {discount}")
     p0 = rational_distributions(mdp.p0[None, :]).transpose()
     return RationalMDP(rational_distributions(mdp.P.toarray()), p0, _rational(discount))
 
@@ -65,9 +70,10 @@ def to_rational(x: ArrayLike) -> fmpq_mat:
 
 def rational_distributions(x: ArrayLike) -> fmpq_mat:
     """Rows of probabilities as rationals, each divided by its exact sum: how a policy [S, A] becomes exact."""
-    array = checks.real_array(x, "x")
-    exact = to_rational(checks.distributions(array, "x", array.shape))
-    rows, columns = array.shape
+    exact = to_rational(x)
+    rows, columns = exact.nrows(), exact.ncols()
+    # What this returns is divided by a sum in doubles, which would move the numbers by their rounding.
+    checks.distributions(x, "x", (rows, columns))
     return fmpq_mat(
         rows, columns, [exact[i, j] / total for i, total in enumerate(_row_sums(exact)) for j in range(columns)]
     )

@@ -8,10 +8,9 @@ and what was found; arrays go through the same checks as arguments do, so that a
 from __future__ import annotations
 
 import os
-import tempfile
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
+from uuid import uuid4
 
 import numpy as np
 from scipy.sparse import csr_array
@@ -21,6 +20,9 @@ from occmatch.bellman import RL
 from occmatch.candidate import Candidate
 from occmatch.matrix_free import AnyMDP
 from occmatch.mdp import MDP, Layout
+
+# Sums of a million shares of one, and quotients by them, are off by less.
+_ROUNDING = 1e-12
 
 __all__ = ["load_candidate", "load_mdp", "load_rl", "save"]
 
@@ -45,7 +47,10 @@ def save(path: str | Path, thing: MDP | RL | Candidate) -> None:
 
 
 def load_mdp(path: str | Path) -> MDP:
-    """The MDP that `save` wrote.  Raises ValueError for a file that holds none, FileNotFoundError for no file."""
+    """The MDP that `save` wrote, to the bit.
+
+    Raises ValueError for a file that holds none, FileNotFoundError for no file.
+    """
     data = _read(Path(path), "mdp")
     data_ = _array(path, data, "P_data", 1)
     indices, indptr = (_array(path, data, f"P_{part}", 1, "iu") for part in ("indices", "indptr"))
@@ -57,9 +62,12 @@ def load_mdp(path: str | Path) -> MDP:
         layout = None if places is None else Layout(*places)
         P = csr_array((data_, indices, indptr), shape=(indptr.size - 1, p0.size))
         P.check_format(full_check=True)
-        return MDP(P, p0, float(_array(path, data, "gamma", 0)), layout)
+        mdp = MDP(P, p0, float(_array(path, data, "gamma", 0)), layout)
     except ValueError as error:
         raise ValueError(f"{path} must hold an MDP, but {error}") from None
+    _restore(mdp.P.data, data_)
+    _restore(mdp.p0, p0)
+    return mdp
 
 
 def load_rl(path: str | Path, mdp: AnyMDP) -> RL:
@@ -96,6 +104,14 @@ def load_candidate(path: str | Path) -> Candidate:
         raise _wrong(path, error) from None
 
 
+def _restore(array: np.ndarray, stored: np.ndarray) -> None:
+    """Take back a division by sums that were one but for rounding: it moved last digits, at each loading anew."""
+    if array.shape == stored.shape and np.allclose(array, stored, rtol=_ROUNDING, atol=0.0):
+        array.setflags(write=True)
+        array[:] = stored
+        array.setflags(write=False)
+
+
 def _tables(path: str | Path, data: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """rho, cost, pi and V of a candidate and its margin, where it has one, checked as `certify` does."""
     shape = _array(path, data, "rho", 2).shape
@@ -125,25 +141,27 @@ def _mdp_arrays(mdp: MDP) -> dict[str, np.ndarray]:
 
 def _write(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
     """All arrays under a temporary name in the same folder, flushed to the disk, then moved to `path`."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+    # Opened like any other file, so that whoever may read those may read this one: `tempfile` keeps its own private.
+    name = path.with_name(f".{path.name}.{uuid4().hex}.part")
     try:
-        with os.fdopen(handle, "wb") as file:
+        with name.open("xb") as file:
             np.savez(file, **arrays)
             file.flush()
             os.fsync(file.fileno())
         os.replace(name, path)
     except BaseException:
-        Path(name).unlink(missing_ok=True)
+        name.unlink(missing_ok=True)
         raise
 
 
 def _read(path: Path, kind: str) -> dict[str, np.ndarray]:
-    try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            data = {name: archive[name] for name in archive.files}
-    except (zipfile.BadZipFile, EOFError, ValueError, AttributeError, TypeError, KeyError) as error:
-        # NumPy says either that the archive is broken or that it would have to unpickle; neither is data of ours.
-        raise ValueError(f"{path} must be an npz archive of plain arrays, but reading it says: {error}") from None
+    with path.open("rb") as file:
+        try:
+            with np.load(file, allow_pickle=False) as archive:
+                data = {name: archive[name] for name in archive.files}
+        except Exception as error:
+            # NumPy would have to unpickle, or the bytes are damaged: its parsers and those of zipfile raise all kinds.
+            raise ValueError(f"{path} must be an npz archive of plain arrays, but reading it says: {error}") from None
     found = str(data.get("kind", "missing"))
     if found != kind:
         raise ValueError(f"{path}: kind must be {kind!r}, but is {found!r}")
@@ -153,7 +171,7 @@ def _read(path: Path, kind: str) -> dict[str, np.ndarray]:
 def _array(path: str | Path, data: Mapping[str, np.ndarray], name: str, ndim: int, kinds: str = "fiu") -> np.ndarray:
     if name not in data:
         raise ValueError(f"{path}: {name} must be an array of {ndim} dimensions, but is missing")
-    array = data[name]
+    array = np.asarray(data[name])  # bytes, where a part of the archive is no array
     if array.ndim != ndim or array.dtype.kind not in kinds:
         raise ValueError(
             f"{path}: {name} must have {ndim} dimensions and numbers or text as `save` writes them, but is "

@@ -149,6 +149,7 @@ def table(**changes):
         (table(s1a0=[(1.0, 7, 0.0, False)]), "P[1][0] must lead to a state in 0 .. 2, but leads to 7"),
         (table(s1a0=[(0.5, 0, 0.0, False)]), "P[1, 0] must be a probability distribution over next states"),
         (table(s1a0=[(1.0, 0, np.nan, False)]), "P[1][0] must have finite rewards, but has nan"),
+        (table(s1a0=[(1.5, 0, 0.0, False), (-0.5, 0, 0.0, False)]), "P[1][0] must have probabilities of at least 0"),
         (table(s1a0=[("1", 0, 0.0, False)]), "P[1][0] must have finite probabilities, but has 1"),
         (table(s1a0=[(1.0, 0.0, 0.0, False)]), "P[1][0] must lead to a state in 0 .. 2, but leads to 0.0"),
         (

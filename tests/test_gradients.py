@@ -98,6 +98,14 @@ def test_extreme_parameters_give_finite_gradients():
         assert np.isfinite(gradient).all()
 
 
+def test_parameters_further_apart_than_doubles_reach_are_safe():
+    mdp, theta = MDPS["chain"], np.array([[1e308, -1e308], [0.0, 0.0]])
+    assert gradients.softmax(theta).tolist() == [[1.0, 0.0], [0.5, 0.5]]
+    near = np.array([[800.0, -800.0], [0.0, 0.0]])
+    for gradient in (gradients.entropy_gradient, lambda *args: gradients.saddle_gradient(*args, np.eye(2), 0.5)):
+        np.testing.assert_array_equal(gradient(mdp, theta), gradient(mdp, near))
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [

@@ -107,6 +107,12 @@ def test_bad_graphs_are_named():
         with pytest.raises(ValueError, match=re.escape(f"p0 of node 'a' {said}")):
             graph.from_networkx(G)
         G.nodes["a"]["p0"] = 1.0
+    G.edges["a", "a", 0]["probability"] = 1.5
+    G.add_edge("a", "a", action=0, probability=-0.5)
+    with pytest.raises(ValueError, match=re.escape("probability of edge ('a', 'a') must be at least 0, but is -0.5")):
+        graph.from_networkx(G)
+    G.remove_edge("a", "a", 1)
+    G.edges["a", "a", 0]["probability"] = 1.0
     del G.graph["gamma"]
     with pytest.raises(ValueError, match="gamma must be given"):
         graph.from_networkx(G)

@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+from dataclasses import replace
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
@@ -13,6 +14,7 @@ from matplotlib.colors import LogNorm
 from matplotlib.quiver import Quiver
 
 from occmatch import LOSSES, MDP, Layout, causal_entropy, examples, irl, match, occupancy, plots, rl
+from occmatch.candidate import Infeasible
 from occmatch.regularisers import Constant, Surrogate
 
 GRID = examples.gridworld(3, 4, start=0)
@@ -218,6 +220,18 @@ def test_given_axes_are_drawn_on():
             "x must be a state and an action of the MDP (2, 2), but is (0, 2)",
         ),
         (
+            lambda: plots.plot_polytope(examples.two_state_chain(), (0, 1), 3),
+            "y must be integers of shape (2,), but is int64 of shape ()",
+        ),
+        (
+            lambda: plots.plot_polytope(examples.two_state_chain(), (0.5, 1), (1, 1)),
+            "x must be integers of shape (2,), but is float64 of shape (2,)",
+        ),
+        (
+            lambda: plots.plot_polytope(examples.two_state_chain(), (0, 1, 1), (1, 1)),
+            "x must be a state and an action of the MDP (2, 2), but is (0, 1, 1)",
+        ),
+        (
             lambda: plots.plot_polytope(GRID, (0, 1), (1, 1)),
             "mdp must have at most 5000 deterministic policies, but has 4^12",
         ),
@@ -234,9 +248,20 @@ def test_wrong_arguments_are_named(call, message):
         call()
 
 
+def test_a_saddle_is_drawn_of_candidates_with_a_cost_alone():
+    _, _, (mdp, rho_E, psi, found, pi, cost) = saddle()
+    failed = Infeasible("none")
+    for wrong, said in ((replace(found, cost=None), "one without"), (failed, "Infeasible")):
+        with pytest.raises(ValueError, match=f"found must be a Candidate with a cost, but is {said}"):
+            plots.plot_saddle(mdp, rho_E, psi, wrong, pi, cost)
+    with pytest.raises(ValueError, match=re.escape("found.rho must have shape (2, 2), but has shape (6, 4)")):
+        plots.plot_saddle(examples.puterman(), rho_E[:2, :2], psi, found, pi, cost)
+
+
 def test_importing_the_package_loads_no_heavy_library_and_names_resolve():
     program = """
 import sys
+from dataclasses import replace
 import occmatch
 heavy = {"cvxpy", "torch", "matplotlib", "networkx", "flint", "gymnasium"} & set(sys.modules)
 assert not heavy, heavy

@@ -100,6 +100,28 @@ def test_conversions_are_exact_and_back():
     assert sum(row.entries(), fmpq(0)) == 1
 
 
+def test_numbers_are_those_of_the_doubles_and_not_of_their_quotients_by_a_rounded_sum():
+    row = np.array([[0.7, 0.2, 0.1]])
+    assert row.sum() != 1.0, "doubles divided by this sum are others"
+    total = sum(Fraction(x) for x in row[0].tolist())
+    expected = [Fraction(x) / total for x in row[0].tolist()]
+    assert list(rational.rational_distributions(row).entries()) == [fmpq(x.numerator, x.denominator) for x in expected]
+    mdp = examples.pendulum(4, torques=2)
+    P, exact = mdp.P.toarray(), rational.rational_mdp(mdp).P
+    assert (P.sum(axis=1) != 1.0).any()
+    for i, numbers in enumerate(P.tolist()):
+        largest = int(np.argmax(numbers))
+        for j, number in enumerate(numbers):
+            share = Fraction(number) / Fraction(numbers[largest])
+            assert exact[i, j] == fmpq(share.numerator, share.denominator) * exact[i, largest]
+
+
+def test_a_discount_nearer_to_one_than_doubles_is_exact():
+    gamma = 1 - Fraction(1, 10**30)
+    pi = rational.rational_distributions(np.array([[1.0, 0.0], [1.0, 0.0]]))
+    assert rational.occupancy(rational.rational_mdp(examples.two_state_chain(), gamma), pi)[0, 0] == 10**30
+
+
 def test_policy_of_an_unvisited_state_is_uniform():
     assert rational.policy(fmpq_mat(1, 2, [0, 0])) == fmpq_mat(1, 2, [fmpq(1, 2), fmpq(1, 2)])
 
@@ -122,7 +144,18 @@ CERTAIN = fmpq_mat(2, 2, [1, 0, 1, 0])
         (lambda mdp: rational.to_rational(np.ones(3)), "x must be a matrix, but has shape (3,)"),
         (lambda mdp: rational.to_rational([[np.inf]]), "x[0, 0] must be finite, but is inf"),
         (lambda mdp: rational.rational_distributions([[0.4, 0.4]]), "x[0] must be a probability distribution"),
-        (lambda mdp: rational.rational_mdp(examples.puterman(), Fraction(1)), "gamma must lie in [0, 1), but is 1.0"),
+        (lambda mdp: rational.rational_distributions(1.0), "x must be a matrix, but has shape ()"),
+        (lambda mdp: rational.rational_mdp(examples.puterman(), Fraction(1)), "gamma must lie in [0, 1), but is 1"),
+        (
+            lambda mdp: rational.rational_mdp(examples.puterman(), Fraction(-1, 3)),
+            "gamma must lie in [0, 1), but is -1/3",
+        ),
+        (lambda mdp: rational.rational_mdp(examples.puterman(), 10**400), "gamma must lie in [0, 1), but is 1000"),
+        (lambda mdp: rational.rational_mdp(examples.puterman(), np.inf), "gamma must be a rational number, but is inf"),
+        (
+            lambda mdp: rational.rational_mdp(examples.puterman(), [0.5]),
+            "gamma must be a rational number, but is [0.5]",
+        ),
     ],
 )
 def test_wrong_arguments_are_named(call, message):

@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 from dataclasses import replace
+from zipfile import ZipFile
 
 import numpy as np
 import pytest
@@ -25,7 +26,15 @@ def candidate(mdp, **changes):
     return Candidate(**(values | changes))
 
 
-@pytest.mark.parametrize("make", [lambda: examples.gridworld(3), lambda: examples.puterman()])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: examples.gridworld(3),
+        lambda: examples.puterman(),
+        lambda: examples.gridworld(10),  # the sum of p0 rounds to other than 1, and of the next the sums of P
+        lambda: examples.mountain_car(10),
+    ],
+)
 def test_an_mdp_comes_back_to_the_bit(make, tmp_path):
     mdp = make()
     om.save(tmp_path / "a.npz", mdp)
@@ -116,6 +125,29 @@ def test_what_is_no_archive_is_refused_and_never_unpickled(mdp, tmp_path):
         om.load_mdp(tmp_path / "none.npz")
 
 
+def test_damaged_bytes_are_one_line_that_names_the_file(tmp_path):
+    """Every third byte of a small file, one at a time: zipfile has a dozen ways to say that it cannot read."""
+    om.save(tmp_path / "a.npz", examples.puterman())
+    whole, path, refused = (tmp_path / "a.npz").read_bytes(), tmp_path / "b.npz", 0
+    for at in range(0, len(whole), 3):
+        path.write_bytes(whole[:at] + bytes([whole[at] ^ 0xFF]) + whole[at + 1 :])
+        try:
+            om.load_mdp(path)
+        except ValueError as error:
+            refused += 1
+            assert str(path) in str(error) and "\n" not in str(error)
+    assert refused > len(whole) // 6
+
+
+def test_a_part_that_is_no_array_is_refused(tmp_path):
+    om.save(tmp_path / "a.npz", examples.puterman())
+    with ZipFile(tmp_path / "a.npz") as whole, ZipFile(tmp_path / "b.npz", "w") as other:
+        for name in whole.namelist():
+            other.writestr(name, b"hello" if name == "p0.npy" else whole.read(name))
+    with pytest.raises(ValueError, match=re.escape("b.npz: p0 must have 1 dimensions and numbers or text as `save`")):
+        om.load_mdp(tmp_path / "b.npz")
+
+
 def test_answers_of_another_mdp_are_refused(mdp, tmp_path):
     om.save(tmp_path / "a.npz", om.rl(mdp, np.ones(mdp.shape)))
     with pytest.raises(ValueError, match=re.escape("a.npz: V must have shape (4,), but has shape (16,)")):
@@ -167,6 +199,15 @@ def test_a_margin_may_be_infinite(mdp, tmp_path):
     made = candidate(mdp, margin=np.full(mdp.shape, np.inf))
     om.save(tmp_path / "c.npz", made)
     assert (om.load_candidate(tmp_path / "c.npz").margin == np.inf).all()
+
+
+def test_a_file_may_be_read_by_whom_the_umask_lets(mdp, tmp_path):
+    umask = os.umask(0o022)
+    try:
+        om.save(tmp_path / "a.npz", mdp)
+    finally:
+        os.umask(umask)
+    assert (tmp_path / "a.npz").stat().st_mode & 0o777 == 0o644
 
 
 def test_an_interrupted_save_keeps_the_old_file(mdp, tmp_path, monkeypatch):
