@@ -109,9 +109,7 @@ class Run:
         try:
             self._held = hold(self.folder)
         except BlockingIOError:
-            raise ValueError(
-                f"resume must be a run that no other process writes to, but {self.folder} is one"
-            ) from None
+            raise ValueError(f"resume must be a run that no other process is at, but {self.folder} is in use") from None
         return self
 
     def __exit__(self, *error: object) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from deep import bc, expert, files, gail
+from deep import expert, files, gail
 from deep.run import Run
 
 TASK = "CartPole-v0"
@@ -54,11 +54,3 @@ def test_a_file_system_without_locks_holds_nothing(tmp_path: Path, monkeypatch: 
         pass
     monkeypatch.setattr(files, "fcntl", None)
     assert files.hold(tmp_path) is None
-
-
-def test_cloning_writes_no_folder_twice(tmp_path: Path) -> None:
-    """It has nothing to resume: a folder that holds a run is refused outright."""
-    argv = ["--env", TASK, "--out", str(tmp_path / "run"), "--bc.epochs", "2", "--final-episodes", "2"]
-    bc.main(argv)
-    with pytest.raises(ValueError, match="out must be a new folder, but .* holds a run$"):
-        bc.main(argv)
