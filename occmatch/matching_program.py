@@ -21,12 +21,13 @@ from scipy.sparse import csr_array
 from occmatch import cvx
 from occmatch.candidate import Candidate, Infeasible
 from occmatch.checks import FloatArray
+from occmatch.matching_features import explained, matched
 from occmatch.matching_finish import finish
 from occmatch.matching_newton import best_cost
 from occmatch.matching_support import Support
 from occmatch.mdp import MDP
 from occmatch.occupancy import causal_entropy, occupancy, policy
-from occmatch.regularisers import Expression, FDivergence, Regulariser, Surrogate
+from occmatch.regularisers import Constant, Expression, FDivergence, Regulariser, Surrogate
 
 _FAINT = 1e-14
 """Share of the largest mass below which the expert's is far below the solver's tolerance."""
@@ -99,8 +100,12 @@ def program(
     costs = [-np.asarray(copy.dual_value)]
     measure = occupancy(mdp, found)
     if psi.divergence(measure, rho_E) == np.inf:  # where psi* demands equality, the solver's tolerance misses it
-        expert = occupancy(mdp, policy(rho_E))
-        measure = expert if psi.divergence(expert, rho_E) < np.inf else measure
+        near = [measure, occupancy(mdp, policy(rho_E))]
+        if isinstance(psi, Constant) and psi.features is not None:
+            near.append(matched(mdp, psi.features, measure, rho_E))
+            cost = explained(mdp, psi.features, near[-1], lam)
+            costs += [] if cost is None else [cost]
+        measure = min(near, key=lambda rho: _primal(psi, rho, rho_E, lam))
     if psi.smooth:
         costs.append(best_cost(support, psi, measure, rho_E))
     finished = partial(

@@ -20,16 +20,20 @@ from scipy import sparse
 
 from occmatch import cvx
 from occmatch.candidate import NoBestCost
-from occmatch.irl.dual import Array, Outcome, Problem
+from occmatch.irl.dual import Array, Outcome, Problem, best_policy
 from occmatch.irl.polish import polish, separable
 from occmatch.irl.support import matches_exactly
+from occmatch.irl.weights import solve_weights
 from occmatch.occupancy import policy
-from occmatch.regularisers import Lipschitz, Regulariser
+from occmatch.regularisers import Constant, Lipschitz, Regulariser
 
 TIGHT = {"tol_gap_abs": 1e-13, "tol_gap_rel": 1e-13, "tol_feas": 1e-12, "max_iter": 300}
 """Clarabel's tolerances: beyond what it reaches, so that it stops where it no longer progresses."""
 
 DUAL_STATUS = ("optimal", "optimal_inaccurate")
+
+POLISHING = 100
+"""Newton steps from the program's weights, where psi* is the indicator of matched features."""
 
 BOX = 1e3
 """Largest cost and, times 1 / (1 - gamma), value of the second try."""
@@ -63,6 +67,11 @@ def solve(problem: Problem) -> Outcome | str:
     policies = [solution.pi, from_duals]
     if problem.lam == 0 and matches_exactly(problem.psi):  # then no cost tells the policy, which is known
         policies.append(policy(problem.rho_E))
+    if isinstance(problem.psi, Constant) and problem.psi.features is not None and problem.lam > 0:
+        if best_policy(problem, policies, problem.free)[2] == np.inf:  # the solver's tolerance misses the features
+            met = solve_weights(problem, POLISHING, start=solution.cost)
+            costs += met.costs
+            policies += met.policies
     if separable(problem):
         V, rho = solution.V, solution.rho
         for _ in range(2):

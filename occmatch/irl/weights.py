@@ -16,6 +16,7 @@ from occmatch.columns import solve_columns
 from occmatch.irl.dual import Array, Outcome, Problem, Record, noise, primal_value
 from occmatch.linear import resolvent
 from occmatch.regularisers import Constant, L2Ball, Quadratic
+from occmatch.regularisers.features import coordinates
 
 ARMIJO = 1e-4  # Nocedal & Wright (2006), section 3.1
 NULL = 1e-13
@@ -47,8 +48,10 @@ BLOCK = 1 << 22
 """Numbers of U that are held at a time."""
 
 
-def solve_weights(problem: Problem, max_iter: int, tol: float = 0.0) -> Outcome:
+def solve_weights(problem: Problem, max_iter: int, tol: float = 0.0, start: Array | None = None) -> Outcome:
     """Newton's proposal for Constant and Quadratic over features, and for l2 balls with features or without.
+
+    It begins with the weights of the cost `start` [S, A], or with none.
 
     Ends where the relative gap is at most `tol`, or at rounding. Where psi is constant the gap is infinite until the
     features' expectations match, up to the rounding that a certificate allows for.
@@ -72,7 +75,8 @@ def solve_weights(problem: Problem, max_iter: int, tol: float = 0.0) -> Outcome:
     def gradient(w: Array, rho: Array) -> Array:
         return F.T @ (rho - problem.rho_E).ravel() - penalty * w
 
-    w, record, previous, X = np.zeros(F.shape[1]), Record(), np.inf, None
+    w = np.zeros(F.shape[1]) if start is None else coordinates(psi.features, start)[0].ravel()
+    record, previous, X = Record(), np.inf, None
     rtol, t, gained = 1e-14 if mdp.S <= DIRECT_STATES else LOOSEST, 0.0, np.inf
     H, kept, s = np.zeros((F.shape[1], F.shape[1])), False, np.zeros(F.shape[1])
     value, V, pi, rho = at(w, None)
