@@ -6,9 +6,9 @@
 
 The base is the fast preset; with --plain, without any cloning, which on easy tasks hides everything else. Every run is
 a cell of deep.sweep and a line of docs/benchmarks/ablations.jsonl; what is there is not run again. The table,
-docs/benchmarks/ablations.md, is made of all its lines that belong to a study; --table only writes it. Where nothing was
-run with today's preset of a task, it shows what was run with an earlier one, and says so. Runs that imitate an expert
-that has been replaced since are left out.
+docs/benchmarks/ablations.md, is made of all its lines that belong to a study; --table only writes it. Until a task has
+three seeds with today's preset, it shows what was run with an earlier one, if that has more, and says so. Runs that
+imitate an expert that has been replaced since are left out.
 """
 
 import dataclasses
@@ -152,6 +152,11 @@ def former(scores: Collection[GailConfig], env: str, number: int, steps: int, pl
     return found if found is not None and against(found) > 1 else None
 
 
+def run(scores: Collection[GailConfig], bases: list[GailConfig]) -> int:
+    """How many of the bases were run."""
+    return sum(config in scores for config in bases)
+
+
 def tables(found: list[Line]) -> str:
     """One table for each task, number of demonstrations and of steps, and base."""
     scores: dict[GailConfig, float] = {}
@@ -165,12 +170,12 @@ def tables(found: list[Line]) -> str:
         for env, number, steps in dict.fromkeys((c.env, c.trajectories, c.steps) for c in scores):
             rows, label = [], "without cloning" if plain else "fast preset"
             bases = [base(env, number, seed, steps, plain) for seed in seeds]
-            if not any(config in scores for config in bases):
+            ready = run(scores, bases)
+            if ready < FEWEST:  # until then an earlier preset that has more seeds says more
                 earlier = former(scores, env, number, steps, plain)
-                if earlier is None:
-                    continue
-                label += ", earlier settings"
-                bases = [dataclasses.replace(earlier, seed=seed) for seed in seeds]
+                others = [] if earlier is None else [dataclasses.replace(earlier, seed=seed) for seed in seeds]
+                if run(scores, others) > ready:
+                    label, bases = f"{label}, earlier settings", others
             for name, c in ({"base": {}} | named).items():
                 configs = [change(config, c) for config in bases]
                 if c and configs == bases:  # what the preset of this task has anyway

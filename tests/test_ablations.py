@@ -88,6 +88,21 @@ def test_an_earlier_preset_is_a_base_that_says_so(ablations):
     assert ablations.tables(lines[:2]) == ""  # which of the two is the base cannot be told
 
 
+def test_an_earlier_preset_stays_until_todays_has_three_seeds(ablations):
+    ends = {"random_return": 20.0, "expert_return": 200.0}
+    changed = [{}, {"cost.steps": 20}, {"entropy": 1e-3}]
+
+    def runs(changes, seeds, value):
+        bases = [ablations.change(ablations.base("CartPole-v0", 1, seed, 200, True), changes) for seed in range(seeds)]
+        configs = [ablations.change(base, c) for base in bases for c in changed]
+        return [{"config": as_dict(config), "return_mean": value} | ends for config in configs]
+
+    before = runs({"learner.kl_decay": 0.5}, 3, 110.0)
+    for seeds, shown in ((1, "| base | 0.500 |"), (2, "| base | 0.500 |"), (3, "| base | 0.800 |")):
+        text = ablations.tables([*before, *runs({}, seeds, 164.0)])
+        assert shown in text and ("earlier settings" in text) == (seeds < 3)
+
+
 def test_runs_on_demonstrations_that_were_replaced_leave_the_page(ablations):
     base = ablations.base("CartPole-v0", 1, 0, 200, True)
     bundled = digest(demos.bundled("CartPole-v0"))
