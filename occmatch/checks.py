@@ -88,6 +88,17 @@ def integers(x: ArrayLike, name: str, *axes: str) -> NDArray[np.integer]:
     return array
 
 
+def mask(x: ArrayLike, name: str, form: str) -> NDArray[np.bool_]:
+    """`x` as an array of bools with two dimensions, or ValueError that asks for `form`."""
+    try:
+        array = np.asarray(x)
+    except ValueError as error:
+        raise ValueError(f"{name} must be bool {form}, but: {error}") from None
+    if array.ndim != 2 or array.dtype != bool:
+        raise ValueError(f"{name} must be bool {form}, but is {array.dtype} of shape {array.shape}")
+    return array
+
+
 def sparse_matrix(x: sparray | spmatrix, name: str, form: str) -> csr_array:
     """A copy of sparse `x` as CSR of float64.  Raises ValueError where it has not the two dimensions of `form`."""
     if x.dtype.kind not in _REAL:

@@ -79,9 +79,9 @@ def maze(
     With probability `slip` the move is one of the four at random; a move into a wall or off the map stays.  `start`
     and `goal` (the last state if not given, absorbing) are states; p0 is uniform for start None.
     """
-    walls = np.asarray(walls)
-    if walls.ndim != 2 or walls.dtype != bool or walls.all():
-        raise ValueError(f"walls must be bool [rows, columns] with a free cell, but is {walls.dtype} {walls.shape}")
+    walls = checks.mask(walls, "walls", "[rows, columns]")
+    if walls.all():
+        raise ValueError(f"walls must have a free cell, but has none of shape {walls.shape}")
     slip = checks.probability(slip, "slip")
     to = _steps(walls, _MOVES)
     S = to.shape[1]
@@ -142,12 +142,12 @@ def frozen_lake_cost(mdp: MDP, holes: np.ndarray) -> FloatArray:
 
 
 def _lake(holes: np.ndarray) -> np.ndarray:
-    holes = np.asarray(holes)
-    if holes.ndim != 2 or holes.dtype != bool or holes.size < 2 or holes[0, 0] or holes[-1, -1]:
-        raise ValueError(
-            f"holes must be bool [rows, columns] without holes in the first and last cell, but is {holes.dtype} "
-            f"of shape {holes.shape}"
-        )
+    holes = checks.mask(holes, "holes", "[rows, columns]")
+    if holes.size < 2:
+        raise ValueError(f"holes must have two cells and more, but has shape {holes.shape}")
+    if holes[0, 0] or holes[-1, -1]:
+        cell = "[0, 0]" if holes[0, 0] else "[-1, -1]"
+        raise ValueError(f"holes{cell} must be False, the {'start' if holes[0, 0] else 'goal'}, but is True")
     return holes
 
 

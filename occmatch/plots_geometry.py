@@ -15,7 +15,7 @@ from occmatch import checks
 from occmatch.candidate import Candidate
 from occmatch.mdp import MDP
 from occmatch.occupancy import causal_entropy, occupancy
-from occmatch.regularisers import Regulariser
+from occmatch.regularisers import Regulariser, fitting
 
 Pair = tuple[int, int]
 
@@ -68,6 +68,7 @@ def plot_saddle(
         what = "one without" if isinstance(found, Candidate) else type(found).__name__
         raise ValueError(f"found must be a Candidate with a cost, but is {what}")
     checks.measure(mdp, found.rho, "found.rho")
+    psi = fitting(mdp, psi)
     rho_E = checks.measure(mdp, rho_E, "rho_E")
     to, cost = occupancy(mdp, checks.policy(mdp, pi)) - found.rho, checks.cost(mdp, cost)
     # An odd number of points: the candidate itself is the middle one.

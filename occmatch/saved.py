@@ -149,6 +149,9 @@ def _write(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.replace(name, path)
+    except OSError as error:  # of the temporary file, which nobody asked for
+        name.unlink(missing_ok=True)
+        raise type(error)(error.errno, error.strerror, str(path)) from None
     except BaseException:
         name.unlink(missing_ok=True)
         raise

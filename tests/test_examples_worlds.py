@@ -159,12 +159,22 @@ QUEUE, RING = examples.tandem_queue(3), examples.two_state_chain()
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: examples.maze(np.ones((2, 2), dtype=bool)), "walls must be bool [rows, columns] with a free cell"),
+        (
+            lambda: examples.maze(np.ones((2, 2), dtype=bool)),
+            "walls must have a free cell, but has none of shape (2, 2)",
+        ),
         (
             lambda: examples.maze(np.zeros((2, 2))),
-            "walls must be bool [rows, columns] with a free cell, but is",
+            "walls must be bool [rows, columns], but is",
         ),
-        (lambda: examples.frozen_lake(np.ones((2, 2), dtype=bool)), "holes must be bool [rows, columns] without"),
+        (
+            lambda: examples.frozen_lake(np.ones((2, 2), dtype=bool)),
+            "holes[0, 0] must be False, the start, but is True",
+        ),
+        (lambda: examples.frozen_lake(np.eye(2, 3, 2, dtype=bool)[::-1]), "holes[-1, -1] must be False, the goal"),
+        (lambda: examples.frozen_lake(np.zeros((1, 1), dtype=bool)), "holes must have two cells and more, but has"),
+        (lambda: examples.frozen_lake([[False], [False, True]]), "holes must be bool [rows, columns], but: "),
+        (lambda: examples.maze([[True, False], [False]]), "walls must be bool [rows, columns], but: "),
         (lambda: examples.lake_holes(9, frozen=0.0, rng=np.random.default_rng(0)), "frozen must leave a way across"),
         (lambda: examples.mountain_car(1), "n must be an integer of at least 2, but is 1"),
         (lambda: examples.pendulum(5, torques=1), "torques must be an integer of at least 2, but is 1"),

@@ -254,6 +254,8 @@ def test_a_saddle_is_drawn_of_candidates_with_a_cost_alone():
     for wrong, said in ((replace(found, cost=None), "one without"), (failed, "Infeasible")):
         with pytest.raises(ValueError, match=f"found must be a Candidate with a cost, but is {said}"):
             plots.plot_saddle(mdp, rho_E, psi, wrong, pi, cost)
+    with pytest.raises(ValueError, match="psi must be a Regulariser, but is str"):
+        plots.plot_saddle(mdp, rho_E, "psi", found, pi, cost)
     with pytest.raises(ValueError, match=re.escape("found.rho must have shape (2, 2), but has shape (6, 4)")):
         plots.plot_saddle(examples.puterman(), rho_E[:2, :2], psi, found, pi, cost)
 

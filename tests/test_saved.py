@@ -244,3 +244,9 @@ except MemoryError as error:
     assert done.returncode == 1 and done.stderr.startswith("out of memory: Unable to allocate")
     assert done.stderr.count("\n") == 1
     assert path.read_bytes() == before and os.listdir(tmp_path) == ["a.npz"]
+
+
+def test_a_folder_that_is_not_there_is_named_by_the_file_that_was_asked_for(mdp, tmp_path):
+    with pytest.raises(FileNotFoundError) as error:
+        om.save(tmp_path / "none" / "a.npz", mdp)
+    assert str(error.value) == f"[Errno 2] No such file or directory: '{tmp_path / 'none' / 'a.npz'}'"
