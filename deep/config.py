@@ -114,7 +114,7 @@ class GailConfig:
     average: float = 0.95
     """Weight of the past in the running average of the policy's weights, which the run returns; 0: the last policy."""
     entropy: float = 0.0
-    """lambda, the weight of the causal entropy H (Eq 15)."""
+    """lambda, the weight of the causal entropy H (Eq 15); densities of actions are in their units (expert_units)."""
     device: str = "cpu"
     """torch device of the margin net; the policy and the simulators stay on the CPU."""
     threads: int = 0
