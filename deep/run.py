@@ -6,7 +6,7 @@
     events.out.*       the same for TensorBoard
     checkpoints/       <iteration>.safetensors and <iteration>.json, the last three
     result.json        the closing numbers, when the run has finished; `seconds` are those of training, in the last
-                       command
+                       command. They and the learning curve go with the first checkpoint beyond them
 
 A checkpoint is written to temporary names and renamed, tensors first: the JSON file, which carries their checksum,
 exists only once they are complete. Resuming drops the metric lines beyond the checkpoint, so that a resumed folder
@@ -32,6 +32,7 @@ from deep.provenance import commit, versions
 
 Metrics = dict[str, Any]
 KEEP = 3  # checkpoints; more than one, so that a damaged last one costs minutes and not the run
+CLOSING = ("result.json", "learning_curve.png")  # of a run that has finished
 
 
 class Algorithm(Protocol):
@@ -155,13 +156,15 @@ class Run:
         return [_metrics(path, number, line) for number, line in enumerate(lines, 1)]
 
     def save(self, algorithm: Algorithm) -> None:
-        """Write a checkpoint, then drop all but the last KEEP."""
+        """Write a checkpoint, then drop all but the last KEEP, and the closing numbers of an earlier policy."""
         folder = self.folder / "checkpoints"
         folder.mkdir(exist_ok=True)
         name = f"{algorithm.iteration:06d}"
         checksum = save_tensors(folder / f"{name}.safetensors", algorithm.state_dict())
         record = {"iteration": algorithm.iteration, "env_steps": algorithm.env_steps, "sha256": checksum}
         write_json(folder / f"{name}.json", record)
+        for closing in CLOSING:  # of an earlier end, before --resume went on with more steps: no longer this policy's
+            (self.folder / closing).unlink(missing_ok=True)
         kept = {path.stem for path in _records(folder)[:KEEP]}
         for path in sorted(folder.glob("[0-9]*.*")):  # a record before its tensors, and tensors that a kill left alone
             if path.stem not in kept:

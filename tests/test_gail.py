@@ -101,6 +101,24 @@ def test_resuming_with_other_settings_is_refused(tmp_path: Path) -> None:
     assert json.loads((out / "result.json").read_text())["env_steps"] == 1200
 
 
+def test_a_run_that_goes_on_keeps_no_result_of_an_earlier_policy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*args: object) -> None:
+        raise KeyboardInterrupt
+
+    out = tmp_path / "run"
+    gail.main(["--env", TASK, "--steps", "800", "--out", str(out), "--eval-every", "0", *SMALL])
+    closing = {name: (out / name).read_bytes() for name in ("result.json", "learning_curve.png")}
+    monkeypatch.setattr(gail, "close", interrupted)  # Ctrl-C in the closing evaluation
+    with pytest.raises(KeyboardInterrupt):
+        gail.main(["--resume", str(out)])  # there was nothing left to train: the numbers hold
+    assert {name: (out / name).read_bytes() for name in closing} == closing
+    with pytest.raises(KeyboardInterrupt):
+        gail.main(["--resume", str(out), "--steps", "1200"])
+    assert Run(out).latest().iteration > 0 and not any((out / name).exists() for name in closing)
+
+
 def test_resuming_where_nothing_can_be_written_is_refused_at_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
