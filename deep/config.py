@@ -169,11 +169,13 @@ def gail_defaults(env: str = "Walker2d-v4", preset: Preset = "fast") -> GailConf
         )
         learner = dataclasses.replace(
             config.learner,
+            simulators=fast.simulators,
             batch=fast.batch,
             gae_lambda=fast.gae_lambda,
             reuse=fast.reuse,
             kl_decay=fast.kl_decay,
             trpo=trust,
+            value=dataclasses.replace(config.learner.value, epochs=fast.value_epochs),
         )
         return dataclasses.replace(
             config,
@@ -181,6 +183,7 @@ def gail_defaults(env: str = "Walker2d-v4", preset: Preset = "fast") -> GailConf
             std_hold=fast.std_hold,
             bc_weight=fast.bc_weight,
             bc_decay=fast.bc_decay,
+            average=fast.average,
             learner=learner,
             cost=dataclasses.replace(
                 config.cost, lr=fast.cost_lr, steps=fast.cost_steps, gradient_penalty=fast.penalty

@@ -70,10 +70,30 @@ class Fast:
     """Share of the pairs on which the Fisher matrix is taken."""
     gae_lambda: float = 0.97
     """Lambda of generalised advantage estimation."""
+    simulators: int = 32
+    """Simulators stepped together."""
+    average: float = 0.95
+    """Weight of the past in the running average of the policy's weights."""
+    value_epochs: int = 10
+    """Passes of the value fit over a batch."""
 
 
 SMALL = Fast(bc_weight=0.3, bc_decay=0.999, reuse=1, std=())
+LARGE = Fast(  # many simulators share a policy's call, and one long step takes the place of five
+    simulators=64,
+    batch=5120,
+    reuse=1,
+    max_kl=0.08,
+    kl_decay=0.99,
+    std=(0.3, 0.1),
+    cost_lr=1e-3,
+    cost_steps=10,
+    fisher=0.1,
+    value_epochs=5,
+    average=0.9,
+)
 FAST: dict[str, Fast] = {
+    "Ant": LARGE,
     "CartPole": dataclasses.replace(SMALL, steps=145_000, penalty=10.0),
     "Acrobot": dataclasses.replace(SMALL, steps=145_000, penalty=10.0, reuse=3),
     "MountainCar": dataclasses.replace(SMALL, steps=145_000, penalty=10.0, reuse=3),
