@@ -101,7 +101,7 @@ FAST: dict[str, Fast] = {
     "HalfCheetah": Fast(  # never ends: the sign is free, no gait can be lost, and noise never costs what it teaches
         steps=2_000_000, reward_form="airl", kl_decay=1.0, std=(0.3, 0.05), std_hold=1.0
     ),
-    "Hopper": Fast(std=(0.3, 0.05), penalty=1.0),
+    "Hopper": dataclasses.replace(LARGE, max_kl=0.15, kl_decay=0.985, std=(0.3, 0.05), penalty=1.0, average=0.8),
     "Walker2d": Fast(  # a gait soon lost: long steps find it, short ones keep it; a sharp eye for the last tenth
         steps=2_000_000,
         batch=2000,
