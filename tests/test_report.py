@@ -197,9 +197,10 @@ def test_settings_in_which_the_methods_of_a_task_differ_are_named() -> None:
     lines = [line(m, "Hopper-v4", n, s, 900.0) for m in ("gail", "fem", "bc") for n in (4, 11) for s in range(2)]
     lines[0]["config"]["cost"]["gradient_penalty"] = 7.0
     assert report_settings.unlike(results(lines)) == []
+    preset = lines[0]["config"]["learner"]["trpo"]["fisher_fraction"]
     for x in lines[4:8]:
-        x["config"]["learner"]["trpo"]["fisher_fraction"] = 0.1
-    expected = "Hopper-v4: learner.trpo.fisher_fraction is 0.1 for FEM, 0.5 for GAIL"
+        x["config"]["learner"]["trpo"]["fisher_fraction"] = 0.9
+    expected = f"Hopper-v4: learner.trpo.fisher_fraction is {preset} for GAIL, 0.9 for FEM"
     assert report_settings.unlike(results(lines)) == [expected]
     assert f"- {expected}" in report_text.page(results(lines), lines)
 
