@@ -188,9 +188,9 @@ def results(lines: list[Line]) -> list[Result]:
 
 
 def unscored(line: Line) -> bool:
-    """Whether a line has no score: nothing is known of its expert, or random actions return as much."""
-    expert = line.get("expert_return", np.nan)
-    return expert is None or expert == line.get("random_return")
+    """Whether a line has no score: nothing is known of its expert, or random actions return as much or more."""
+    expert, random = line.get("expert_return", np.nan), line.get("random_return")
+    return expert is None or (number(expert) and number(random) and normalised(0.0, random, expert) is None)
 
 
 def _result(key: Key, lines: list[Line]) -> Result:

@@ -199,5 +199,5 @@ def sources(found: list[Result], lines: list[Line]) -> list[str]:
         rest = len(lines) - len(used) - without
         out.append(f"- {rest} lines belong to earlier setups or repeat a seed and are not used")
     if without:
-        out.append(f"- {without} lines have no score, because nothing is known of their expert, and are not used")
+        out.append(f"- {without} lines have no score, because no expert better than random is known, and are not used")
     return out

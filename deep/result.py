@@ -81,8 +81,8 @@ def steps_to(metrics: list[Metrics], key: str, mark: float) -> int | None:
 
 
 def normalised(value: float, random: float, expert: float | None) -> float | None:
-    """0 for the random policy, 1 for the expert (Figure 1 of the paper)."""
-    if expert is None or expert == random:
+    """0 for the random policy, 1 for the expert (Figure 1 of the paper); None without an expert who is better."""
+    if expert is None or expert <= random:
         return None
     return (value - random) / (expert - random)
 

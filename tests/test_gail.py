@@ -209,7 +209,13 @@ def test_steps_to_a_mark_needs_two_evaluations_in_a_row() -> None:
     metrics = [{"env_steps": 10 * i, "r": v} for i, v in enumerate([1, 9, 2, 9, 9, 1])] + [{"env_steps": 60}]
     assert steps_to(metrics, "r", 9.0) == 30
     assert steps_to(metrics, "r", 9.5) is None
-    assert normalised(50.0, 0.0, 200.0) == 0.25 and normalised(1.0, 0.0, None) is None
+
+
+def test_a_score_needs_an_expert_who_beats_random_actions() -> None:
+    assert normalised(50.0, 0.0, 200.0) == 0.25 and normalised(-150.0, -200.0, -100.0) == 0.5
+    assert normalised(1.0, 0.0, None) is None
+    assert normalised(1.0, 0.0, 0.0) is None
+    assert normalised(1.0, 0.0, -5.0) is None  # the scale would run from better to worse
 
 
 def random_demonstrations(path: Path) -> Path:

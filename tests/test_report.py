@@ -145,10 +145,11 @@ def test_a_line_without_its_numbers_is_an_error(value: Any) -> None:
 def test_lines_without_a_score_are_counted_and_left_out() -> None:
     """Demonstrations of one's own, of whose expert nothing is known, or one no better than random actions."""
     own, poor = few()[0] | {"expert_return": None}, few()[0]
-    lines = [own, poor | {"expert_return": poor["random_return"]}, *few()]
+    bad = [poor | {"expert_return": poor["random_return"] - worse} for worse in (0.0, 5.0)]
+    lines = [own, *bad, *few()]
     assert [r.key for r in results(lines)] == [r.key for r in results(few())]
     text = report_text.page(results(lines), lines)
-    assert "2 lines have no score" in text and "repeat a seed" not in text
+    assert "3 lines have no score" in text and "repeat a seed" not in text
 
 
 def test_the_page_says_plainly_what_falls_short_and_what_is_missing() -> None:
